@@ -1,0 +1,166 @@
+"""The lanes that a replica owns: handed out, paused and put into commits together."""
+
+from collections.abc import Iterator, Mapping
+
+from pipeline.events.records import Modality
+from pipeline.join import offset_map
+from pipeline.join.lane import Lane
+from pipeline.join.outcomes import JoinRules, Outcome
+from pipeline.join.tracker import Position
+from pipeline.kafka.contract import Committed, EndOfPartition, Fresh, Message, Source, TopicPartition
+from pipeline.kafka.errors import Fatal
+from pipeline.settings import Settings
+from pipeline.telemetry import metrics
+from pipeline.telemetry.logs import logger
+
+MAP_PRESSURE = 0.75
+RELIEF = 0.8
+_log = logger(__name__)
+
+
+class Lanes:
+    """One lane for each partition number that is assigned.
+
+    Back-pressure: queues are bounded and nothing is dropped. A partition that runs more than `join.max_lead_ms`
+    ahead of its lane's slowest is paused; so is one whose lane has an offset map above three quarters of the limit,
+    whatever its lead. When `join.max_bytes` of payload is held, what is kept for amendments goes first. When that much
+    still waits, everything is paused while the model works it off; once
+    it has nothing left to do, each lane's slowest partition goes on alone, so that its windows close.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        join, topics = settings.join, settings.topics
+        self._rules = JoinRules(join.window_ms, join.out_of_order_ms, join.idle_ms, join.min_modalities, join.amend_ms)
+        self._max_lead_ms = join.max_lead_ms
+        self._max_bytes = join.max_bytes
+        self._topics = dict(zip(Modality, topics.sources, strict=True))
+        self._modalities = {topic: modality for modality, topic in self._topics.items()}
+        self._lanes: dict[int, Lane] = {}
+        self._under_pressure: set[int] = set()
+        self._paused: set[TopicPartition] = set()
+        self._waiting_bytes = 0
+        self._full = False
+
+    def get(self, partition: int) -> Lane | None:
+        """Returns the lane of a partition number, if it is ours."""
+        return self._lanes.get(partition)
+
+    def modality(self, topic: str) -> Modality:
+        """Returns the modality that a source topic carries."""
+        return self._modalities[topic]
+
+    def assign(self, starts: Mapping[TopicPartition, Committed | Fresh]) -> dict[TopicPartition, int]:
+        """Makes the lanes from what is committed, after a `clear`; returns the offsets to read from.
+
+        Raises:
+            UnreadableMap: a commit's metadata is not an offset map of ours.
+            Fatal: a lane is not whole.
+        """
+        positions = {where: _position(where, start) for where, start in starts.items()}
+        for number in sorted({where.partition for where in starts}):
+            whole = {m: positions.get(TopicPartition(topic, number)) for m, topic in self._topics.items()}
+            torn = [self._topics[modality] for modality, position in whole.items() if position is None]
+            if torn:
+                raise Fatal(
+                    f"Lane {number} was assigned without {', '.join(torn)}: the source topics need equal partition "
+                    "counts (see `trimodal topics list`) and every member of the group the range assignor."
+                )
+            self._lanes[number] = Lane(self._rules, {m: position for m, position in whole.items() if position})
+        metrics.LANES.set(len(self._lanes))
+        return {where: position.replay_from for where, position in positions.items()}
+
+    def clear(self) -> None:
+        """Forgets everything: the lanes are somebody else's, or will be read again."""
+        self._lanes.clear()
+        self._under_pressure.clear()
+        self._paused.clear()
+        self._waiting_bytes = 0
+        metrics.LANES.set(0)
+
+    def at_end(self, end: EndOfPartition, now_ms: int) -> None:
+        """A partition has delivered everything it holds."""
+        if (lane := self._lanes.get(end.partition)) is not None:
+            lane.at_end(self._modalities[end.topic], end.offset, now_ms)
+
+    def took_in(self, message: Message) -> None:
+        """A record's payload waits for its outcome."""
+        self._waiting_bytes += len(message.value or b"")
+
+    def let_go(self, message: Message) -> None:
+        """A record's payload is no longer needed."""
+        self._waiting_bytes -= len(message.value or b"")
+
+    def advance(self, now_ms: int) -> Iterator[tuple[Lane, list[Outcome]]]:
+        """Moves every lane's watermark on; yields what became of windows whose deadline has passed."""
+        for lane in self._lanes.values():
+            if outcomes := lane.advance(now_ms):
+                yield lane, outcomes
+        metrics.OPEN_WINDOWS.set(sum(lane.open_windows for lane in self._lanes.values()))
+        metrics.WAITING_BYTES.set(self._held_bytes())
+
+    def take_offsets(self) -> dict[TopicPartition, Committed]:
+        """Returns the positions that have changed since the last call, with their maps.
+
+        Raises:
+            MapTooLarge: one does not fit; sending it would abort this transaction and every later one.
+        """
+        offsets = {}
+        for number, lane in self._lanes.items():
+            longest = 0
+            for modality, position in lane.take_changed().items():
+                where = TopicPartition(self._topics[modality], number)
+                text = offset_map.encode(position, where.topic, number)
+                offsets[where] = Committed(position.low, text)
+                longest = max(longest, len(text))
+                metrics.note_offset_map(where.topic, len(text))
+            self._note_pressure(number, longest)
+        return offsets
+
+    def hold_back(self, source: Source, now_ms: int, *, draining: bool) -> None:
+        """Pauses the partitions that must wait and resumes the others.
+
+        Args:
+            source: where they are delivered.
+            now_ms: the time for idleness.
+            draining: whether the model has something to work off.
+        """
+        limit = self._max_bytes * (RELIEF if self._full else 1)
+        if self._held_bytes() > limit:
+            for lane in self._lanes.values():
+                lane.give_up_amendments()
+        self._full = self._waiting_bytes > limit
+        wanted: set[TopicPartition] = set()
+        for number, lane in self._lanes.items():
+            if self._full and draining:
+                held = set(Modality)
+            else:
+                tight = self._full or number in self._under_pressure
+                held = lane.leading(0 if tight else self._max_lead_ms, now_ms)
+            wanted |= {TopicPartition(self._topics[modality], number) for modality in held}
+            for modality in held:
+                lane.not_at_end(modality)
+        if resumed := self._paused - wanted:
+            source.resume(sorted(resumed, key=str))
+        if paused := wanted - self._paused:
+            source.pause(sorted(paused, key=str))
+        self._paused = wanted
+        metrics.PAUSED_PARTITIONS.set(len(wanted))
+
+    def _held_bytes(self) -> int:
+        return self._waiting_bytes + sum(lane.kept_bytes for lane in self._lanes.values())
+
+    def _note_pressure(self, number: int, longest: int) -> None:
+        if longest > MAP_PRESSURE * offset_map.MAX_CHARACTERS:
+            if number not in self._under_pressure:
+                _log.warning("offset map nearly full", lane=number, characters=longest)
+            self._under_pressure.add(number)
+        else:
+            self._under_pressure.discard(number)
+
+
+def _position(where: TopicPartition, start: Committed | Fresh) -> Position:
+    match start:
+        case Fresh(offset):
+            return Position.at(offset)
+        case Committed(offset, metadata):
+            return offset_map.decode(metadata, where.topic, where.partition, offset)

@@ -1,0 +1,96 @@
+"""The ledger: outputs wait here together with the records they account for, until one transaction takes them."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from consumers.lanes import Lanes
+from consumers.outputs import Arrived
+from pipeline.join.lane import Lane
+from pipeline.kafka.committer import Committer
+from pipeline.kafka.contract import GroupMetadata, Output, Transaction
+from pipeline.kafka.errors import AbortNeeded, Fatal
+from pipeline.telemetry import metrics
+
+REFRESH_MS = 1_000
+MAX_ABORTS_IN_A_ROW = 20
+
+
+class Ledger:
+    """Books each record once, and commits what is booked.
+
+    Exactly once rests on one order: a record is finished in its lane at the moment its output is booked, and each
+    transaction takes all booked outputs and all changed positions, so neither is ever committed without the other.
+
+    A commit starts as soon as something is booked and the last commit is through, at least `commit_min_ms` apart:
+    low latency when it is quiet, large transactions under load. Positions that changed without an output, such as
+    newly opened windows, are committed once a second.
+    """
+
+    def __init__(self, lanes: Lanes, committer: Committer, commit_min_ms: int) -> None:
+        self._lanes = lanes
+        self._committer = committer
+        self._commit_min_ms = commit_min_ms
+        self._booked: list[Output] = []
+        self._last_commit_ms = 0
+        self._aborts_in_a_row = 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is booked and nothing on its way."""
+        return not self._booked and not self._committer.busy
+
+    def book(self, lane: Lane, inputs: Sequence[Arrived], output: Output) -> None:
+        """Books one output for the records it accounts for."""
+        self._booked.append(output)
+        for arrived in inputs:
+            lane.finish(arrived.modality, arrived.message.offset)
+            self._lanes.let_go(arrived.message)
+
+    def commit_if_due(self, group: Callable[[], GroupMetadata], now_ms: int) -> None:
+        """Takes note of a commit that is through and starts the next one if it is due.
+
+        Raises:
+            AbortNeeded: the last commit did not go through: forget everything and go back to what is committed.
+            Fatal: this process cannot go on.
+        """
+        self._settle(wait=False)
+        wait_ms = self._commit_min_ms if self._booked else REFRESH_MS
+        if not self._committer.busy and now_ms - self._last_commit_ms >= wait_ms:
+            self._commit(group, now_ms)
+
+    def commit_all(self, group: Callable[[], GroupMetadata], now_ms: int) -> None:
+        """Commits what is booked and waits for it. Raises as `commit_if_due` does."""
+        self._settle(wait=True)
+        self._commit(group, now_ms)
+        self._settle(wait=True)
+
+    def forget(self) -> None:
+        """Drops what is booked and waits for the commit on its way, whatever becomes of it."""
+        self._booked = []
+        with suppress(AbortNeeded):
+            self._settle(wait=True)
+
+    def close(self) -> None:
+        """Ends the commit thread and gives the transactional id up."""
+        self._committer.close()
+
+    def _commit(self, group: Callable[[], GroupMetadata], now_ms: int) -> None:
+        offsets = self._lanes.take_offsets()
+        if not offsets:
+            return
+        outputs, self._booked = self._booked, []
+        self._last_commit_ms = now_ms
+        self._committer.submit(Transaction(outputs, offsets, group()))
+
+    def _settle(self, *, wait: bool) -> None:
+        try:
+            through = self._committer.settle(wait=wait)
+        except AbortNeeded as error:
+            metrics.TRANSACTIONS.labels("aborted").inc()
+            self._aborts_in_a_row += 1
+            if self._aborts_in_a_row > MAX_ABORTS_IN_A_ROW:
+                raise Fatal(f"{self._aborts_in_a_row} transactions in a row were aborted. The last: {error}") from error
+            raise
+        if through:
+            metrics.TRANSACTIONS.labels("committed").inc()
+            self._aborts_in_a_row = 0

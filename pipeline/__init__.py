@@ -1,0 +1,1 @@
+"""trimodal: joins speech, image and sensor events on Kafka and classifies them, each record exactly once."""

@@ -1,0 +1,103 @@
+"""`trimodal demo`: stack, topics, programs, digits, figures, audit; then all that was started is stopped."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from pipeline.cli import context
+from pipeline.cli.demo.programs import Programs
+from pipeline.cli.demo.run import DemoRun
+from pipeline.kafka.admin import TopicAdmin
+from pipeline.stack import LocalStack, find_directory, read_addresses
+
+FAULTS = {"missing": 0.05, "duplicates": 0.02, "garbage": 30, "shuffle_ms": 200}
+JOIN = {"TRIMODAL_JOIN__WINDOW_MS": "4000", "TRIMODAL_JOIN__OUT_OF_ORDER_MS": "1000"}
+REPLICAS = ("demo-a", "demo-b")
+NEXT = """
+What to try next, with the stack up ([bold]make demo KEEP=1[/]):
+  trimodal search 'label:3 AND confidence:>0.9'
+  trimodal consume predictions --limit 3
+  trimodal produce speech --key hello-1 my-recording.wav
+  trimodal audit"""
+_out = Console()
+
+
+def demo(
+    count: Annotated[int, typer.Option(min=1, help="Triples of a spoken, a pictured and a pen-drawn digit.")] = 3_000,
+    rate: Annotated[float, typer.Option(min=1, help="Triples a second.")] = 150.0,
+    seed: Annotated[int, typer.Option(help="Of all choices: the same seed, the same digits and faults.")] = 1,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack and the programs up.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Only stop what an earlier --keep left up.")] = False,
+    directory: Annotated[Path | None, typer.Option("--dir", help="The stack's directory. Default: .local.")] = None,
+) -> None:
+    """Run the whole pipeline on this machine: publish digits, classify, index, search and audit them.
+
+    Starts a real Kafka and a real Elasticsearch, two fusion replicas and an indexer; publishes triples of which some
+    events are missing, doubled or garbage; and proves at the end that every record has exactly one outcome.
+    """
+    folder = directory or find_directory(Path.cwd())
+    was_up = read_addresses(folder) is not None
+    stack = LocalStack(folder, bound_to=None if keep or was_up else os.getpid())
+    programs = Programs(folder, {**JOIN, "TRIMODAL_SERVING__THREADS": "1", "TRIMODAL_MONITORING__LOG_FORMAT": "json"})
+    programs.adopt()
+    if stop:
+        programs.end()
+        stack.down()
+        _out.print("Stopped.")
+        return
+    with _signals_raise():
+        try:
+            _run(stack, programs, count, rate, seed)
+        finally:
+            if keep:
+                programs.record()
+                _out.print("\nLeft up. Stop it all with [bold]trimodal demo --stop[/].")
+            else:
+                with _out.status("Stopping the programs"):
+                    programs.end()
+                if not was_up:
+                    with _out.status("Stopping Kafka and Elasticsearch"):
+                        stack.down()
+                _out.print("\nStopped all that was started.")
+
+
+def _run(stack: LocalStack, programs: Programs, count: int, rate: float, seed: int) -> None:
+    started_s = time.monotonic()
+    with _out.status("Starting Kafka and Elasticsearch") as status:
+        addresses = stack.up(lambda step: status.update(f"Starting Kafka and Elasticsearch: {step.text}"))
+    os.environ["TRIMODAL_KAFKA__BOOTSTRAP_SERVERS"] = addresses.bootstrap_servers
+    os.environ["TRIMODAL_ELASTICSEARCH__URL"] = addresses.elasticsearch_url
+    settings = context.settings()
+    TopicAdmin(settings.kafka, settings.topics).create()
+    for replica in REPLICAS:
+        programs.start_once(f"fusion-{replica}", ["run", "fusion", "--replica", replica])
+    programs.start_once("indexer", ["run", "indexer", "--replica", "demo"])
+    _out.print(
+        f"Kafka {addresses.bootstrap_servers} and Elasticsearch {addresses.elasticsearch_url} are up after "
+        f"{time.monotonic() - started_s:.1f} s; two fusion replicas and an indexer are starting.",
+        highlight=False,
+    )
+    DemoRun(settings, programs, _out).play(count, rate, seed, FAULTS, len(REPLICAS))
+    _out.print(NEXT, highlight=False)
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Makes SIGTERM end the demo the way Ctrl-C does: everything it started is stopped."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,53 @@
+"""`trimodal run`: the programs."""
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from pipeline.cli import context
+from pipeline.settings import Settings
+from pipeline.telemetry import logs, metrics
+
+app = typer.Typer(help="Run one of the programs until it is told to stop (SIGTERM or Ctrl-C).", no_args_is_help=True)
+_Group = Annotated[str | None, typer.Option(help="Sets kafka.group: the replicas of one group share the work.")]
+_Replica = Annotated[
+    str | None,
+    typer.Option(help="Sets kafka.replica: a stable name, unique within the group. Default: the host's."),
+]
+
+
+@app.command()
+def fusion(
+    group: _Group = None,
+    replica: _Replica = None,
+    device: Annotated[str | None, typer.Option(help="Sets serving.device: auto, cpu, cuda or cuda:N.")] = None,
+) -> None:
+    """Join speech, image and sensor events by key, classify them, publish predictions and dead letters."""
+    from consumers.assembly import fusion_consumer  # noqa: PLC0415  (loads torch, which only this program needs)
+
+    settings = context.settings({"kafka": {"group": group, "replica": replica}, "serving": {"device": device}})
+    stop = _start(settings, "fusion")
+    fusion_consumer(settings).run(stop)
+
+
+@app.command(name="indexer")
+def run_indexer(group: _Group = None, replica: _Replica = None) -> None:
+    """Index predictions into Elasticsearch."""
+    from consumers import indexer  # noqa: PLC0415  (loads Elasticsearch's client, which only this program needs)
+
+    settings = context.settings({"kafka": {"group": group, "replica": replica}})
+    stop = _start(settings, "indexer")
+    indexer.build(settings).run(stop)
+
+
+def _start(settings: Settings, program: str) -> threading.Event:
+    """Sets logs, metrics and signals up; returns the event that a signal sets."""
+    logs.configure(settings.monitoring, program=program, replica=settings.kafka.replica)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    port = metrics.serve(settings.monitoring)
+    logs.logger(__name__).info("starting", metrics_port=port, bootstrap_servers=settings.kafka.bootstrap_servers)
+    return stop

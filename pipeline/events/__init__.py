@@ -1,0 +1,1 @@
+"""An event in memory and on the wire."""

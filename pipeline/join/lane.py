@@ -1,0 +1,137 @@
+"""A lane: the partitions of one number of the three source topics, joined and accounted for."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from pipeline.events.records import Modality
+from pipeline.join.outcomes import JoinRules, Outcome, Record
+from pipeline.join.tracker import Lookback, OffsetTracker, Position
+from pipeline.join.watermark import Watermark
+from pipeline.join.window import WindowJoin
+
+_LOOKBACK_STEPS = 16
+
+
+class Lane:
+    """What one consumer knows of partition p of all three source topics.
+
+    Pure. For every delivered record the caller asks `admit` first: a record that is ours to settle then goes to
+    `add` or, if it cannot be used, straight to its dead letter; one that was finished before a restart goes to
+    `remember`. Each record that was admitted is `finish`ed once, when its output is in the transaction.
+    """
+
+    def __init__(self, rules: JoinRules, starts: Mapping[Modality, Position]) -> None:
+        step_ms = max(1, rules.window_ms // _LOOKBACK_STEPS)
+        self._memory_ms = rules.memory_ms
+        self._watermark = Watermark(rules.out_of_order_ms, rules.idle_ms)
+        self._join = WindowJoin(rules)
+        self._trackers = {modality: OffsetTracker(starts[modality]) for modality in Modality}
+        self._lookbacks = {modality: Lookback(starts[modality].replay_from, step_ms) for modality in Modality}
+        self._amendable = {modality: frozenset(starts[modality].amendable) for modality in Modality}
+        self._replaying = {modality: starts[modality].high for modality in Modality if starts[modality].high}
+        self._changed = set(Modality)
+
+    @property
+    def watermark_ms(self) -> int | None:
+        """The lane's watermark as of the last `advance`."""
+        return self._watermark.value
+
+    @property
+    def open_windows(self) -> int:
+        """Keys that wait for more inputs."""
+        return len(self._join)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Payload of finished records that is kept for amendments."""
+        return self._join.kept_bytes
+
+    def unfinished(self, modality: Modality) -> int:
+        """Records of a partition that have no outcome yet."""
+        return len(self._trackers[modality])
+
+    def vanished(self, modality: Modality) -> int:
+        """Records that a restart should have read again and that the broker had deleted."""
+        return self._trackers[modality].vanished
+
+    def admit(self, modality: Modality, offset: int) -> bool:
+        """Takes note of a delivered record; False if it was finished before a restart."""
+        self._changed.add(modality)
+        self._watermark.not_at_end(modality)
+        self._read_up_to(modality, offset + 1)
+        return self._trackers[modality].admit(offset)
+
+    def add(self, record: Record) -> Outcome | None:
+        """Joins an admitted record; returns an outcome if this settles something, else it waits."""
+        self._note(record)
+        return self._join.add(record)
+
+    def remember(self, record: Record) -> None:
+        """Learns the key and time of a record that was finished before a restart."""
+        self._note(record)
+        self._join.remember(record, amendable=record.offset in self._amendable[record.modality])
+
+    def finish(self, modality: Modality, offset: int) -> None:
+        """An admitted record has its output in the transaction being built."""
+        self._changed.add(modality)
+        self._trackers[modality].finish(offset)
+
+    def at_end(self, modality: Modality, offset: int, now_ms: int) -> None:
+        """A partition has delivered everything below `offset`."""
+        self._changed.add(modality)
+        self._trackers[modality].at_end(offset)
+        self._watermark.at_end(modality, now_ms)
+        self._read_up_to(modality, offset)
+
+    def not_at_end(self, modality: Modality) -> None:
+        """A partition was paused: it may hold more than it delivers."""
+        self._watermark.not_at_end(modality)
+
+    def advance(self, now_ms: int) -> list[Outcome]:
+        """Moves the watermark on; returns what became of the windows whose deadline has passed."""
+        watermark_ms = self._watermark.advance(now_ms)
+        replayed = [] if self._replaying else self._join.end_replay()
+        return replayed if watermark_ms is None else replayed + self._join.advance(watermark_ms)
+
+    def withdraw(self, records: Sequence[Record]) -> None:
+        """A window got no answer after all: it cannot be amended."""
+        self._join.withdraw(records[0].key, records[0].event_time_ms)
+
+    def is_withdrawn(self, records: Sequence[Record]) -> bool:
+        """Returns whether the answer that these records amend was withdrawn."""
+        return self._join.is_withdrawn(records[0].key, records[0].event_time_ms)
+
+    def give_up_amendments(self) -> None:
+        """Lets the payload that is only kept for amendments go."""
+        self._join.give_up_amendments()
+
+    def leading(self, max_lead_ms: int, now_ms: int) -> set[Modality]:
+        """Returns the partitions that are more than `max_lead_ms` ahead of the lane's slowest."""
+        return self._watermark.leading(max_lead_ms, now_ms)
+
+    def position(self, modality: Modality) -> Position:
+        """Returns what to commit for a partition."""
+        return self._positions([modality])[modality]
+
+    def take_changed(self) -> dict[Modality, Position]:
+        """Returns the positions that have changed since the last call."""
+        changed, self._changed = self._changed, set()
+        return self._positions(changed)
+
+    def _positions(self, modalities: Collection[Modality]) -> dict[Modality, Position]:
+        if (watermark_ms := self._watermark.value) is not None:
+            for modality in modalities:
+                horizon_ms = watermark_ms - self._memory_ms
+                self._trackers[modality].replay_from(self._lookbacks[modality].offset_of(horizon_ms))
+        amendable = self._join.amendable()
+        return {
+            modality: self._trackers[modality].position(r.offset for r in amendable if r.modality is modality)
+            for modality in modalities
+        }
+
+    def _read_up_to(self, modality: Modality, offset: int) -> None:
+        if offset >= self._replaying.get(modality, offset + 1):
+            del self._replaying[modality]
+
+    def _note(self, record: Record) -> None:
+        self._watermark.observe(record.modality, record.event_time_ms)
+        self._lookbacks[record.modality].note(record.offset, record.event_time_ms)

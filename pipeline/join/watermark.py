@@ -1,0 +1,74 @@
+"""How far event time has come in a lane."""
+
+from pipeline.events.records import Modality
+
+
+class Watermark:
+    """The lane's watermark: the slowest of its three partitions, and never back.
+
+    A partition's own watermark is the newest event time it has shown, less `out_of_order_ms`. It is left out of
+    the minimum only when it has been at its end for `idle_ms`: one that is merely slow holds the lane. When all
+    three are at their ends that long, the watermark moves on with the clock, so that the last windows close.
+    """
+
+    def __init__(self, out_of_order_ms: int, idle_ms: int) -> None:
+        self._out_of_order_ms = out_of_order_ms
+        self._idle_ms = idle_ms
+        self._newest: dict[Modality, int | None] = dict.fromkeys(Modality)
+        self._at_end_since: dict[Modality, int | None] = dict.fromkeys(Modality)
+        self._oldest_ms: int | None = None
+        self._value: int | None = None
+
+    @property
+    def value(self) -> int | None:
+        """The watermark as of the last `advance`, in milliseconds of event time; None before there is one."""
+        return self._value
+
+    def observe(self, modality: Modality, event_time_ms: int) -> None:
+        """A record came: its partition is not at its end, and may have shown a newer time."""
+        self._at_end_since[modality] = None
+        newest = self._newest[modality]
+        if newest is None or event_time_ms > newest:
+            self._newest[modality] = event_time_ms
+        if self._oldest_ms is None or event_time_ms < self._oldest_ms:
+            self._oldest_ms = event_time_ms
+
+    def at_end(self, modality: Modality, now_ms: int) -> None:
+        """The partition has delivered all it holds."""
+        if self._at_end_since[modality] is None:
+            self._at_end_since[modality] = now_ms
+
+    def not_at_end(self, modality: Modality) -> None:
+        """The partition may hold more than it has delivered."""
+        self._at_end_since[modality] = None
+
+    def advance(self, now_ms: int) -> int | None:
+        """Returns the watermark now; the clock counts only where partitions are at their ends."""
+        waiting = [modality for modality in Modality if not self._idle(modality, now_ms)]
+        if waiting:
+            newest = [self._newest[modality] for modality in waiting]
+            known = [time for time in newest if time is not None]
+            reached = min(known) if len(known) == len(newest) else None
+        else:
+            reached = self._moved_on_with_clock(now_ms)
+        if reached is not None:
+            reached -= self._out_of_order_ms
+            self._value = reached if self._value is None else max(self._value, reached)
+        return self._value
+
+    def leading(self, max_lead_ms: int, now_ms: int) -> set[Modality]:
+        """Returns the partitions that are more than `max_lead_ms` ahead of the lane's slowest."""
+        waiting = [modality for modality in Modality if not self._idle(modality, now_ms)]
+        if self._oldest_ms is None or not waiting:
+            return set()
+        slowest = min(self._oldest_ms if (time := self._newest[m]) is None else time for m in waiting)
+        return {m for m in Modality if (time := self._newest[m]) is not None and time - slowest > max_lead_ms}
+
+    def _idle(self, modality: Modality, now_ms: int) -> bool:
+        since = self._at_end_since[modality]
+        return since is not None and now_ms - since >= self._idle_ms
+
+    def _moved_on_with_clock(self, now_ms: int) -> int | None:
+        known = [time for time in self._newest.values() if time is not None]
+        ends = [since for since in self._at_end_since.values() if since is not None]
+        return max(known) + now_ms - max(ends) if known else None

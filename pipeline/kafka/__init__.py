@@ -1,0 +1,1 @@
+"""Kafka: the only place that imports confluent_kafka, and where its errors become ours."""

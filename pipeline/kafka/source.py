@@ -1,0 +1,207 @@
+"""The group member that reads the three source topics, from what is committed with its maps."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Message as ClientMessage
+from confluent_kafka import TopicPartition as ClientTopicPartition
+
+from pipeline.kafka.clients import Properties, common
+from pipeline.kafka.contract import (
+    Arrival,
+    Committed,
+    EndOfPartition,
+    Fresh,
+    GroupMetadata,
+    PartitionListener,
+    TopicPartition,
+)
+from pipeline.kafka.errors import Fatal, Retriable, explain, is_passing, translated
+from pipeline.kafka.messages import received
+from pipeline.settings import KafkaSettings, TopicSettings
+from pipeline.telemetry.logs import logger
+
+ASK_AGAIN_S = 0.1
+Answer = TypeVar("Answer")
+# The topics were checked at the start: a broker that does not know them is one that is only just starting.
+_UNKNOWN_FOR_NOW = {
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
+_log = logger(__name__)
+
+
+class KafkaSource:
+    """A static member of the consumer group, under the classic `range` assignor, which keeps lanes whole.
+
+    Rebalances are eager: all partitions are revoked, then all that are ours now are assigned.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, listener: PartitionListener) -> None:
+        self._settings = kafka
+        self._listener = listener
+        self._call_timeout_s = kafka.call_timeout_ms / 1_000
+        self._rebalanced = False
+        try:
+            self._consumer = Consumer(_properties(kafka, topics))
+        except KafkaException as error:
+            raise translated(error, "making the consumer") from error
+        self._consumer.subscribe(
+            list(topics.sources), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def poll(self, count: int, timeout_s: float) -> Sequence[Arrival]:
+        """Returns up to `count` arrivals; rebalances reach the listener from in here.
+
+        What was delivered around a rebalance may be of either assignment, so it is read again.
+        """
+        self._rebalanced = False
+        try:
+            first = self._consumer.poll(timeout_s)
+            batch = [] if first is None else [first, *self._consumer.consume(count - 1, 0)]
+        except KafkaException as error:
+            raise translated(error, "consuming") from error
+        arrivals = [arrival for message in batch if (arrival := self._arrival(message)) is not None]
+        if self._rebalanced and arrivals:
+            self.rewind()
+            return ()
+        return arrivals
+
+    def group_metadata(self) -> GroupMetadata:
+        """Returns the generation to commit under (KIP-447)."""
+        return GroupMetadata(self._consumer.consumer_group_metadata())
+
+    def pause(self, partitions: Sequence[TopicPartition]) -> None:
+        """Stops delivery of these partitions."""
+        self._consumer.pause(_client_partitions(partitions))
+
+    def resume(self, partitions: Sequence[TopicPartition]) -> None:
+        """Takes delivery of these partitions up again."""
+        self._consumer.resume(_client_partitions(partitions))
+
+    def rewind(self) -> None:
+        """Hands everything that is assigned to the listener again, from what is committed now."""
+        self._on_assign(self._consumer, self._consumer.assignment())
+
+    def close(self) -> None:
+        """Leaves the group. A static member's partitions wait for it until its session ends."""
+        self._consumer.close()
+
+    def _arrival(self, message: ClientMessage) -> Arrival | None:
+        error = message.error()
+        if error is None:
+            return received(message)
+        topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+        if error.code() == KafkaError._PARTITION_EOF:
+            return EndOfPartition(topic, partition, offset)
+        # A fatal error comes once, as a message whose own fatal() is False, then silence.
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise Fatal(f"{topic}[{partition}] no longer holds the offset to read next ({error.str()}): restart.")
+        if error.code() == KafkaError._MAX_POLL_EXCEEDED or error.code() in _UNKNOWN_FOR_NOW or is_passing(error):
+            _log.warning("kafka consumer", problem=explain(error))
+            return None
+        failure = translated(error, f"consuming {topic or 'the source topics'}")
+        raise failure if isinstance(failure, Fatal) else Fatal(str(failure))
+
+    def _on_assign(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
+        self._rebalanced = True
+        begin = {TopicPartition(p.topic, p.partition): self._start(p) for p in self._committed(partitions)}
+        starts = self._listener.assigned(begin)
+        consumer.assign(
+            [ClientTopicPartition(w.topic, w.partition, self._still_there(w, offset)) for w, offset in starts.items()]
+        )
+
+    def _on_revoke(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
+        self._listener.revoked()
+        consumer.unassign()
+
+    def _on_lost(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
+        self._listener.lost()
+        consumer.unassign()
+
+    def _committed(self, partitions: list[ClientTopicPartition]) -> list[ClientTopicPartition]:
+        """Asks until it is settled: an open transaction of a predecessor makes the broker answer "not yet"."""
+        if not partitions:
+            return []
+        return self._patiently(
+            "reading committed offsets", lambda: self._consumer.committed(partitions, self._call_timeout_s)
+        )
+
+    def _patiently(self, doing: str, ask: Callable[[], Answer]) -> Answer:
+        """Asks again while the answer may still come: leadership moves, or an open transaction has to end."""
+        wait_s = 2 * self._call_timeout_s + self._settings.transaction_timeout_ms / 1_000
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                failure = translated(error, doing)
+                moving = isinstance(failure, Retriable) or error.args[0].code() in _UNKNOWN_FOR_NOW
+                if not moving or time.monotonic() > deadline:
+                    raise failure from error
+                _log.info("kafka asked again", problem=str(failure))
+                time.sleep(ASK_AGAIN_S)
+
+    def _start(self, committed: ClientTopicPartition) -> Committed | Fresh:
+        if committed.error is not None:
+            raise translated(committed.error, f"reading what is committed for {committed.topic}")
+        if committed.offset >= 0:
+            return Committed(committed.offset, committed.metadata or "")
+        first, end = self._bounds(committed)
+        return Fresh(first if self._settings.start == "earliest" else end)
+
+    def _still_there(self, where: TopicPartition, offset: int) -> int:
+        """Returns `offset`, or the first one that retention has left."""
+        first, end = self._bounds(ClientTopicPartition(where.topic, where.partition))
+        if offset > end:
+            raise Fatal(
+                f"{where} ends at {end}, and reading should begin at {offset}: was the topic made anew? "
+                "`trimodal offsets reset` starts it over."
+            )
+        if offset < first:
+            _log.error("records deleted before they were read", partition=str(where), from_offset=offset, first=first)
+        return max(offset, first)
+
+    def _bounds(self, partition: ClientTopicPartition) -> tuple[int, int]:
+        def ask() -> tuple[int, int]:
+            try:
+                bounds = self._consumer.get_watermark_offsets(partition, self._call_timeout_s)
+            except KafkaException as error:
+                if error.args[0].code() in _UNKNOWN_FOR_NOW:
+                    # The client heard of it while it had no leader, and would not ask again for minutes.
+                    self._consumer.list_topics(partition.topic, self._call_timeout_s)
+                raise
+            if bounds is None:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            return bounds
+
+        return self._patiently(f"asking for the ends of {partition.topic}[{partition.partition}]", ask)
+
+
+def _client_partitions(partitions: Sequence[TopicPartition]) -> list[ClientTopicPartition]:
+    return [ClientTopicPartition(where.topic, where.partition) for where in partitions]
+
+
+def _properties(kafka: KafkaSettings, topics: TopicSettings) -> Properties:
+    return {
+        **common(kafka, "source"),
+        "group.id": kafka.group,
+        "group.instance.id": kafka.replica,
+        "partition.assignment.strategy": "range",
+        "session.timeout.ms": kafka.session_timeout_ms,
+        "heartbeat.interval.ms": min(3_000, kafka.session_timeout_ms // 3),
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "error",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": 50,
+        "fetch.error.backoff.ms": 100,
+        "fetch.queue.backoff.ms": 10,
+        "fetch.message.max.bytes": max(topics.max_record_bytes + 65_536, 1 << 20),
+        "queued.max.messages.kbytes": 65_536,
+        **kafka.client_options,
+    }

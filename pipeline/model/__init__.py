@@ -1,0 +1,1 @@
+"""The model: what it takes in, the network, its bundle on disk, and the runtime that answers batches."""

@@ -1,0 +1,276 @@
+"""The fusion network, whole: stems, one intra-modal layer, cross-modal layers, heads.
+
+Tokens of each modality first attend to their own kind only, then to everything that is present. A missing
+modality's tokens are replaced by a learned one before any attention, so its content cannot reach the logits;
+of these the first stays visible to the others and tells them what is missing, the rest are masked out.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (PyTorch's own name for it)
+from torch import Tensor, nn
+
+from pipeline.model.features import Features, InputFeatures, frames
+from pipeline.model.specs import InputSpecs
+
+
+@dataclass(frozen=True, slots=True)
+class StemConfig:
+    """Convolutions of one stem: `widths` of all but the last, which ends in d_model; one stride each."""
+
+    widths: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.strides) != len(self.widths) + 1 or min((*self.widths, *self.strides)) < 1:
+            raise ValueError(f"a stem of widths {self.widths} needs {len(self.widths) + 1} strides, all above 0")
+
+    @property
+    def stride(self) -> int:
+        """Input steps (frames, or pixels a side) per token."""
+        return math.prod(self.strides)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Sizes of the network.
+
+    Attributes:
+        d_model: Width of a token.
+        layers: Transformer layers; the first is intra-modal, the others cross-modal.
+        heads: Attention heads; divides d_model.
+        d_feedforward: Hidden width of the feed-forward layers.
+        speech: Stem over log-mel frames.
+        image: Stem over pixels.
+        sensor: Stem over sensor frames.
+        classes: Number of labels.
+        mels: Mel bands of the speech features.
+        registers: Learned tokens that look at everything; the first carries the answer.
+    """
+
+    d_model: int
+    layers: int
+    heads: int
+    d_feedforward: int
+    speech: StemConfig
+    image: StemConfig
+    sensor: StemConfig
+    classes: int = 10
+    mels: int = 40
+    registers: int = 4
+
+    def __post_init__(self) -> None:
+        sizes = (self.d_model, self.heads, self.d_feedforward, self.classes, self.mels, self.registers)
+        if min(sizes) < 1 or self.layers < 2 or self.d_model % self.heads:
+            raise ValueError(
+                f"layers {self.layers} must be at least 2, heads {self.heads} must divide d_model {self.d_model}, "
+                "and all other sizes must be above 0"
+            )
+
+
+PRESETS = {
+    "small": NetworkConfig(
+        d_model=96,
+        layers=3,
+        heads=4,
+        d_feedforward=192,
+        speech=StemConfig(widths=(96,), strides=(2, 2)),
+        image=StemConfig(widths=(32, 64), strides=(2, 2, 2)),
+        sensor=StemConfig(widths=(64,), strides=(2, 2)),
+    ),
+    "base": NetworkConfig(
+        d_model=512,
+        layers=6,
+        heads=8,
+        d_feedforward=2048,
+        speech=StemConfig(widths=(128,), strides=(1, 1)),
+        image=StemConfig(widths=(64,), strides=(2, 1)),
+        sensor=StemConfig(widths=(128,), strides=(2, 1)),
+    ),
+}
+"""`small` answers in about a millisecond on a CPU; `base` is meant for a GPU in FP16."""
+
+
+class Output(NamedTuple):
+    """What the network says of a batch, FP32.
+
+    Attributes:
+        logits: [batch, classes], before temperature.
+        auxiliary: [batch, 3, classes], each modality alone; of a missing one it means nothing.
+    """
+
+    logits: Tensor
+    auxiliary: Tensor
+
+
+class Stem(nn.Module):
+    """Convolution, batch norm and GELU per stride, then a linear map: one modality's features to tokens."""
+
+    def __init__(self, channels: int, config: StemConfig, d_model: int, *, flat: bool) -> None:
+        super().__init__()
+        convolution, norm, kernel = (nn.Conv2d, nn.BatchNorm2d, 3) if flat else (nn.Conv1d, nn.BatchNorm1d, 5)
+        layers: list[nn.Module] = []
+        for width, stride in zip((*config.widths, d_model), config.strides, strict=True):
+            layers.append(convolution(channels, width, kernel, stride, kernel // 2))
+            layers += [norm(width), nn.GELU(approximate="tanh")]
+            channels = width
+        self.convolutions = nn.Sequential(*layers)
+        self.projection = nn.Linear(d_model, d_model)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Takes [batch, channels, ...] and returns tokens [batch, tokens, d_model]."""
+        tokens: Tensor = self.projection(self.convolutions(features).flatten(2).transpose(1, 2))
+        return tokens
+
+
+class Layer(nn.Module):
+    """One pre-norm transformer layer (Xiong et al. 2020)."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        width = config.d_model
+        self.heads = config.heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.feedforward_norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, config.d_feedforward)
+        self.contract = nn.Linear(config.d_feedforward, width)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Takes tokens [batch, tokens, d_model] and a bool mask that broadcasts to [batch, heads, to, from]."""
+        heads = self.query_key_value(self.attention_norm(tokens)).unflatten(2, (3, self.heads, -1))
+        query, key, value = heads.permute(2, 0, 3, 1, 4)
+        # A bool mask stands for minus infinity in any precision: no constant that FP16 could not hold.
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        tokens = tokens + self.attention_out(seen.transpose(1, 2).flatten(2))
+        hidden = F.gelu(self.expand(self.feedforward_norm(tokens)), approximate="tanh")
+        contracted: Tensor = self.contract(hidden)
+        return tokens + contracted
+
+
+class FusionTransformer(nn.Module):
+    """Stems, transformer and heads: features in, logits out, in the precision of its parameters."""
+
+    modality: Tensor
+    first: Tensor
+    intra_modal: Tensor
+
+    def __init__(self, config: NetworkConfig, specs: InputSpecs) -> None:
+        super().__init__()
+        width, self.slots = config.d_model, token_counts(config, specs)
+        self.registers = config.registers
+        self.stems = nn.ModuleList(
+            (
+                Stem(config.mels, config.speech, width, flat=False),
+                Stem(1, config.image, width, flat=True),
+                Stem(3 * len(specs.sensor.channels), config.sensor, width, flat=False),
+            )
+        )
+        self.register_tokens = _small_normal(1, config.registers, width)
+        self.missing = _small_normal(3, width)
+        self.modality_embedding = _small_normal(3, width)
+        self.position_embedding = _small_normal(sum(self.slots), width)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, config.classes)
+        self.auxiliary_heads = nn.ModuleList(nn.Linear(width, config.classes) for _ in range(3))
+        self._register_masks(config.registers)
+
+    def _register_masks(self, registers: int) -> None:
+        modality = torch.repeat_interleave(torch.arange(3), torch.tensor(self.slots))
+        first = torch.diff(modality, prepend=torch.tensor([-1])) > 0
+        group = torch.cat((torch.full((registers,), -1), modality))
+        self.register_buffer("modality", modality, persistent=False)
+        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("intra_modal", group[:, None] == group[None, :], persistent=False)
+
+    def forward(self, features: Features, present: Tensor) -> Output:
+        """Classifies normalised inputs.
+
+        Args:
+            features: The batch's features; what stands in a missing slot is never looked at.
+            present: bool [batch, 3], which of speech, image and sensor are there.
+        """
+        tokens = self.embed(features, present)
+        tokens = self.layers[0](tokens, self.intra_modal)
+        auxiliary = self.classify_alone(tokens)
+        slot_visible = present[:, self.modality] | self.first
+        visible = F.pad(slot_visible, (self.registers, 0), value=True)[:, None, None, :]
+        for layer in self.layers[1:]:
+            tokens = layer(tokens, visible)
+        logits = self.head(self.norm(tokens[:, 0]))
+        return Output(logits.float(), auxiliary.float())
+
+    def embed(self, features: Features, present: Tensor) -> Tensor:
+        """Returns the first layer's input, [batch, registers + tokens, d_model]."""
+        dtype = self.missing.dtype
+        views = features.log_mel.transpose(1, 2), features.image, features.sensor.transpose(1, 2)
+        slots = [stem(view.to(dtype)) for stem, view in zip(self.stems, views, strict=True)]
+        there = present[:, self.modality, None]
+        content = torch.where(there, torch.cat(slots, dim=1), self.missing[self.modality])
+        content = content + self.position_embedding + self.modality_embedding[self.modality]
+        return torch.cat((self.register_tokens.expand(len(content), -1, -1), content), dim=1)
+
+    def classify_alone(self, tokens: Tensor) -> Tensor:
+        """Returns each modality's own logits, [batch, 3, classes], from the intra-modal layer's output."""
+        slots = torch.split(tokens[:, self.registers :], list(self.slots), dim=1)
+        means = [F.layer_norm(slot.mean(dim=1), slot.shape[-1:]) for slot in slots]
+        answers = [head(mean) for head, mean in zip(self.auxiliary_heads, means, strict=True)]
+        return torch.stack(answers, dim=1)
+
+
+class FusionNetwork(nn.Module):
+    """The whole network from raw inputs to logits.
+
+    Training may call `features` and `transformer` one after the other, to mask features in between.
+    """
+
+    def __init__(self, config: NetworkConfig, specs: InputSpecs) -> None:
+        super().__init__()
+        self.config, self.specs = config, specs
+        self.features = InputFeatures(specs, config.mels)
+        self.transformer = FusionTransformer(config, specs)
+
+    def half_precision(self) -> "FusionNetwork":
+        """Turns stems, transformer and heads to FP16 in place; the features stay FP32."""
+        self.transformer.half()
+        return self
+
+    def forward(self, speech: Tensor, image: Tensor, sensor: Tensor, present: Tensor) -> Output:
+        """Classifies a batch of raw inputs, shaped as the input specs say.
+
+        Args:
+            speech: int16 [batch, samples].
+            image: uint8 [batch, height, width].
+            sensor: float32 [batch, frames, channels].
+            present: bool [batch, 3], which of speech, image and sensor are there.
+        """
+        output: Output = self.transformer(self.features(speech, image, sensor), present)
+        return output
+
+
+def token_counts(config: NetworkConfig, specs: InputSpecs) -> tuple[int, int, int]:
+    """Returns how many tokens speech, image and sensor become.
+
+    Raises:
+        ValueError: An input's size is not a multiple of its stem's stride.
+    """
+    sizes = {
+        "speech frames": (frames(specs.speech), config.speech.stride),
+        "image height": (specs.image.height, config.image.stride),
+        "image width": (specs.image.width, config.image.stride),
+        "sensor frames": (specs.sensor.frames, config.sensor.stride),
+    }
+    for name, (size, stride) in sizes.items():
+        if size == 0 or size % stride:
+            raise ValueError(f"{name}: {size} is not a positive multiple of the stem's stride {stride}")
+    speech, height, width, sensor = (size // stride for size, stride in sizes.values())
+    return speech, height * width, sensor
+
+
+def _small_normal(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(*shape) * 0.02)

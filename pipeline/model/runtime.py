@@ -1,0 +1,170 @@
+"""Answers batches of samples with calibrated probabilities, on a CPU or a GPU."""
+
+import gc
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.model.buffers import WrongShape
+from pipeline.model.bundle import Bundle
+from pipeline.model.engines import CpuEngine, CudaEngine, Engine, Logits
+from pipeline.model.errors import DeviceUnavailable, InferenceFailed
+from pipeline.model.samples import Sample
+
+Probabilities = npt.NDArray[np.float32]
+
+
+class Runtime:
+    """A loaded model that answers batches. One thread at a time may use it.
+
+    Attributes:
+        bundle: The model.
+        device: Where it runs.
+        precision: "float16" or "float32"; the features are FP32 in any case.
+        batch_size: Samples that go through the network at once; halved when memory runs out.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "auto",
+        half_precision: bool = True,
+        batch_size: int = 64,
+        threads: int | None = None,
+    ) -> None:
+        """Chooses the device; `warm_up` or the first batch prepares it.
+
+        Args:
+            bundle: The model.
+            device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
+            half_precision: FP16 on a GPU; a CPU always computes in FP32.
+            batch_size: Most samples at once.
+            threads: PyTorch's CPU threads, for the whole process; None leaves its own choice.
+
+        Raises:
+            DeviceUnavailable: The device is not there.
+            ValueError: The batch size is below 1.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.bundle, self.batch_size = bundle, batch_size
+        self.device = choose_device(device)
+        self.precision = "float16" if half_precision and self.device.type == "cuda" else "float32"
+        self._engine: Engine | None = None
+        self._temperatures = np.asarray(bundle.manifest.temperatures, dtype=np.float32)
+
+    def warm_up(self) -> None:
+        """Prepares the device and answers a full batch of silence, so that the first real one is not slow."""
+        specs = self.bundle.manifest.specs
+        silence = Sample(
+            speech=np.zeros(specs.speech.samples, np.int16),
+            image=np.zeros((specs.image.height, specs.image.width), np.uint8),
+            sensor=np.zeros((specs.sensor.frames, len(specs.sensor.channels)), np.float32),
+        )
+        self.predict([silence])
+        self.predict([silence] * self.batch_size)
+
+    def predict(self, samples: Sequence[Sample]) -> Probabilities:
+        """Answers samples; more than `batch_size` go through in several batches.
+
+        Returns:
+            float32 [samples, classes], each row adding up to 1: softmax of the logits over the temperature of the
+            sample's presence subset (Guo et al. 2017).
+
+        Raises:
+            InferenceFailed: The model cannot answer these samples together; `isolate` finds the culprits.
+            DeviceUnavailable: The GPU is lost to this process.
+        """
+        if not samples:
+            return np.empty((0, len(self.bundle.manifest.labels)), np.float32)
+        logits = self._logits(samples)
+        broken = int((~np.isfinite(logits)).any(axis=1).sum())
+        if broken:
+            raise InferenceFailed(f"The model's answer is not a number for {broken} of {len(samples)} samples.")
+        calibrated = logits / self._temperatures[[sample.subset for sample in samples], None]
+        exponentials = np.exp(calibrated - calibrated.max(axis=1, keepdims=True))
+        probabilities: Probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def _logits(self, samples: Sequence[Sample]) -> Logits:
+        while True:
+            try:
+                if self._engine is None:
+                    self._engine = self._start_engine()
+                return self._engine.logits(samples)
+            except WrongShape as error:
+                raise InferenceFailed(str(error)) from error
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise _translated(error, self.device) from error
+                if self.batch_size == 1:
+                    raise InferenceFailed(f"{self.device} has too little memory for one sample: {error}") from error
+            # Outside the handler: the exception's frames would keep the engine's memory.
+            self.batch_size //= 2
+            self._engine = None
+            gc.collect()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _start_engine(self) -> Engine:
+        if self.device.type == "cpu":
+            return CpuEngine(self.bundle, self.batch_size)
+        half = self.precision == "float16"
+        return CudaEngine(self.bundle, self.batch_size, self.device, half_precision=half)
+
+
+def isolate(
+    predict: Callable[[Sequence[Sample]], Probabilities], samples: Sequence[Sample]
+) -> list[Probabilities | InferenceFailed]:
+    """Answers what can be answered: halves a failing batch until the culprit is alone.
+
+    Returns:
+        For each sample its probabilities, float32 [classes], or why the model cannot answer it.
+    """
+    if not samples:
+        return []
+    try:
+        return list(predict(samples))
+    except InferenceFailed as failure:
+        if len(samples) == 1:
+            return [failure]
+    middle = len(samples) // 2
+    return isolate(predict, samples[:middle]) + isolate(predict, samples[middle:])
+
+
+def choose_device(name: str) -> torch.device:
+    """Returns the device that a setting names; "auto" is the first GPU if there is one.
+
+    Raises:
+        DeviceUnavailable: No such device, or PyTorch does not see it.
+    """
+    gpus = torch.cuda.device_count() if name != "cpu" else 0
+    if name == "auto":
+        return torch.device("cuda:0" if gpus else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceUnavailable(f"There is no device {name!r}; use auto, cpu, cuda or cuda:N.") from error
+    if device.type not in {"cpu", "cuda"}:
+        raise DeviceUnavailable(f"The device {name!r} is not supported; use auto, cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise DeviceUnavailable(f"The device {name!r} is not there: PyTorch sees {gpus} CUDA devices. Use auto or cpu.")
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # Page-locked memory, cuBLAS and the CPU's allocator run out with a plain RuntimeError.
+    signs = ("out of memory", "alloc_failed", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error).lower() for sign in signs)
+
+
+def _translated(error: RuntimeError, device: torch.device) -> Exception:
+    # After a CUDA error every later call fails too; blaming the samples would dead-letter everything.
+    if isinstance(error, torch.AcceleratorError):
+        return DeviceUnavailable(f"{device} is lost to this process ({error}); start a new one.")
+    return InferenceFailed(f"The model cannot answer: {error}")

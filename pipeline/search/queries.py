@@ -1,0 +1,130 @@
+"""What people ask of the indexed predictions."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from elasticsearch import ApiError, BadRequestError, Elasticsearch, TransportError
+
+from pipeline.events.records import Prediction
+from pipeline.search import documents
+from pipeline.search.errors import BadQuery, reason, translated
+from pipeline.search.template import MAPPINGS
+from pipeline.settings import ElasticsearchSettings
+
+EVERYTHING = "*"
+MAX_SIZE = 10_000
+MAX_LABELS = 1_000
+FIELDS_OF_A_BARE_WORD = ("label", "key", "prediction_id", "model")
+_UNMAPPED = re.compile(r"unmapped fields? \[([^\]]+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """Event times from `since` on and before `until`; an end that is not given is open."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The newest predictions that match, newest first, and how many match in all."""
+
+    total: int
+    predictions: tuple[Prediction, ...]
+
+
+def of_key(key: str) -> str:
+    """Returns the query string that finds the predictions of exactly this key, whatever characters it has."""
+    escaped = key.replace("\\", r"\\").replace('"', r"\"")
+    return f'key:"{escaped}"'
+
+
+class PredictionSearch:
+    """Searches under the alias. All methods raise Retriable when nobody answers and Fatal when we may not ask.
+
+    Query strings are Elasticsearch's own, as in ``label:3 AND confidence:>0.9``; words without an operator between
+    them are joined by AND, and a word without a field is looked for in `FIELDS_OF_A_BARE_WORD`.
+    """
+
+    def __init__(self, client: Elasticsearch, settings: ElasticsearchSettings) -> None:
+        self._client = client
+        self._alias = settings.alias
+        self._url = settings.url
+
+    def search(self, query: str = EVERYTHING, size: int = 20, times: TimeRange = TimeRange()) -> Found:
+        """Returns up to `size` (at most 10,000) matching predictions, the newest event first.
+
+        Raises:
+            BadQuery: the query string does not parse, or names a field that no prediction has.
+        """
+        answer = self._ask(
+            query=_filtered(query, times),
+            size=size,
+            sort=[{"event_time": "desc"}, {"prediction_id": "asc"}, {"revision": "desc"}],
+            track_total_hits=True,
+        )
+        hits = answer["hits"]
+        if not hits["hits"] and (unknown := self._unknown_fields(query)):
+            raise BadQuery(
+                f"No prediction has a field {unknown}: the fields are {', '.join(sorted(MAPPINGS['properties']))}."
+            )
+        found = tuple(documents.prediction(hit["_source"]) for hit in hits["hits"])
+        return Found(hits["total"]["value"], found)
+
+    def count_by_label(self, query: str = EVERYTHING, times: TimeRange = TimeRange()) -> dict[str, int]:
+        """Returns how many predictions match, label by label, the most frequent first (at most 1,000 labels)."""
+        answer = self._ask(
+            query=_filtered(query, times),
+            size=0,
+            aggregations={"labels": {"terms": {"field": "label", "size": MAX_LABELS}}},
+        )
+        # Without any index there are no aggregations either.
+        buckets = answer.get("aggregations", {}).get("labels", {}).get("buckets", [])
+        return {bucket["key"]: bucket["doc_count"] for bucket in buckets}
+
+    def refresh(self) -> None:
+        """Makes everything that was acknowledged so far visible to searches."""
+        try:
+            self._client.indices.refresh(index=self._alias, ignore_unavailable=True)
+        except (ApiError, TransportError) as error:
+            raise translated(error, f"refreshing {self._alias}", self._url) from error
+
+    def _ask(self, **request: Any) -> Mapping[str, Any]:
+        try:
+            answer: Mapping[str, Any] = self._client.search(index=self._alias, ignore_unavailable=True, **request).body
+        except BadRequestError as error:
+            raise BadQuery(f"{reason(error.body)}.") from error
+        except (ApiError, TransportError) as error:
+            raise translated(error, f"searching {self._alias}", self._url) from error
+        return answer
+
+    def _unknown_fields(self, query: str) -> str | None:
+        """Returns the fields that explain why nothing was found."""
+        try:
+            answer = self._client.indices.validate_query(
+                index=self._alias, ignore_unavailable=True, explain=True, query=_query_string(query)
+            )
+        except (ApiError, TransportError) as error:
+            raise translated(error, f"explaining a query of {self._alias}", self._url) from error
+        explanations = [entry.get("explanation", "") for entry in answer.get("explanations", [])]
+        unmapped = [match[1] if (match := _UNMAPPED.search(text)) else None for text in explanations]
+        return unmapped[0] if unmapped and all(unmapped) else None
+
+
+def _filtered(query: str, times: TimeRange) -> dict[str, Any]:
+    bounds = {"gte": times.since, "lt": times.until}
+    event_time = {bound: moment.isoformat() for bound, moment in bounds.items() if moment is not None}
+    filters: list[dict[str, Any]] = [_query_string(query)]
+    if event_time:
+        filters.append({"range": {"event_time": event_time}})
+    return {"bool": {"filter": filters}}
+
+
+def _query_string(query: str) -> dict[str, Any]:
+    return {
+        "query_string": {"query": query, "fields": list(FIELDS_OF_A_BARE_WORD), "default_operator": "AND"},
+    }

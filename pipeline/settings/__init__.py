@@ -1,0 +1,33 @@
+"""All configuration.
+
+A value comes from the first of: the command line, the environment (``TRIMODAL_SECTION__NAME``), the YAML file
+(``--config`` or ``TRIMODAL_CONFIG_PATH``), the local stack that runs here (``.local/stack.json``), the default.
+"""
+
+from pipeline.settings.loading import Loaded, SettingsError, load
+from pipeline.settings.sections import (
+    ElasticsearchSettings,
+    JoinSettings,
+    KafkaSettings,
+    ModelSettings,
+    MonitoringSettings,
+    OptimizationSettings,
+    ServingSettings,
+    Settings,
+    TopicSettings,
+)
+
+__all__ = [
+    "ElasticsearchSettings",
+    "JoinSettings",
+    "KafkaSettings",
+    "Loaded",
+    "ModelSettings",
+    "MonitoringSettings",
+    "OptimizationSettings",
+    "ServingSettings",
+    "Settings",
+    "SettingsError",
+    "TopicSettings",
+    "load",
+]

@@ -1,0 +1,252 @@
+"""One suite for the in-memory broker and for Kafka: what the fusion consumer relies on."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import pytest
+
+from pipeline.join.partitioner import partition_of
+from pipeline.kafka.admin import TopicAdmin
+from pipeline.kafka.contract import (
+    Arrival,
+    Committed,
+    EndOfPartition,
+    Fresh,
+    Message,
+    Output,
+    PartitionListener,
+    Sink,
+    Source,
+    TopicPartition,
+    Transaction,
+)
+from pipeline.kafka.errors import AbortNeeded
+from pipeline.kafka.offsets import OffsetQueries
+from pipeline.kafka.producer import RecordProducer
+from pipeline.kafka.reader import TopicReader
+from pipeline.kafka.sink import KafkaSink
+from pipeline.kafka.source import KafkaSource
+from pipeline.settings import KafkaSettings, TopicSettings
+from tests.support.memory import MemoryBroker, MemorySink, MemorySource
+
+PARTITIONS = 2
+WAIT_S = 40.0
+KEYS = {
+    number: next(k for k in (b"%d" % i for i in range(99)) if partition_of(k, PARTITIONS) == number)
+    for number in (0, 1)
+}
+
+
+class Listener:
+    """Starts at what is committed, and takes note."""
+
+    def __init__(self) -> None:
+        self.starts: Mapping[TopicPartition, Committed | Fresh] = {}
+        self.assignments = 0
+        self.revocations = 0
+
+    def assigned(self, starts: Mapping[TopicPartition, Committed | Fresh]) -> Mapping[TopicPartition, int]:
+        self.starts = starts
+        self.assignments += 1
+        return {where: start.offset for where, start in starts.items()}
+
+    def revoked(self) -> None:
+        self.revocations += 1
+
+    def lost(self) -> None:
+        self.revocations += 1
+
+
+class Broker(Protocol):
+    """What the suite needs beside the contract."""
+
+    topics: TopicSettings
+
+    def source(self, listener: PartitionListener, replica: str = "a") -> Source: ...
+    def sink(self, replica: str = "a") -> Sink: ...
+    def publish(self, topic: str, partition: int, values: Sequence[bytes]) -> None: ...
+    def published(self, topic: str) -> list[bytes | None]: ...
+
+
+class InMemory:
+    def __init__(self) -> None:
+        self.topics = TopicSettings(partitions=PARTITIONS)
+        self._broker = MemoryBroker(PARTITIONS)
+
+    def source(self, listener: PartitionListener, replica: str = "a") -> Source:
+        return MemorySource(self._broker, self.topics.sources, listener)
+
+    def sink(self, replica: str = "a") -> Sink:
+        return MemorySink(self._broker)
+
+    def publish(self, topic: str, partition: int, values: Sequence[bytes]) -> None:
+        for value in values:
+            self._broker.publish(topic, KEYS[partition], value)
+
+    def published(self, topic: str) -> list[bytes | None]:
+        return [message.value for message in self._broker.records(topic)]
+
+
+class RealKafka:
+    def __init__(self, bootstrap_servers: str) -> None:
+        name = uuid.uuid4().hex[:8]
+        self._servers = bootstrap_servers
+        self._name = name
+        self.topics = TopicSettings(prefix=f"{name}.", partitions=PARTITIONS)
+        TopicAdmin(self._settings("admin"), self.topics).create()
+        self._open: list[Source | Sink] = []
+
+    def source(self, listener: PartitionListener, replica: str = "a") -> Source:
+        source = KafkaSource(self._settings(replica), self.topics, listener)
+        self._open.append(source)
+        return source
+
+    def sink(self, replica: str = "a") -> Sink:
+        sink = KafkaSink(self._settings(replica), self.topics)
+        self._open.append(sink)
+        return sink
+
+    def publish(self, topic: str, partition: int, values: Sequence[bytes]) -> None:
+        with RecordProducer(self._settings("producer"), "test", 1 << 20) as producer:
+            for value in values:
+                producer.publish(Output(topic, KEYS[partition], value))
+
+    def published(self, topic: str) -> list[bytes | None]:
+        queries = OffsetQueries(self._settings("reader"), "test")
+        ends = queries.ends(queries.partitions([topic]), written=True)
+        with TopicReader(self._settings("reader"), "test") as reader:
+            batches = reader.read({where: range(end) for where, end in ends.items()})
+            return [message.value for batch in batches for message in batch]
+
+    def close(self) -> None:
+        for client in reversed(self._open):
+            client.close()
+
+    def _settings(self, replica: str) -> KafkaSettings:
+        return KafkaSettings(
+            bootstrap_servers=self._servers, group=self._name, replica=replica, session_timeout_ms=6_000
+        )
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.stack)])
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    if request.param == "memory":
+        yield InMemory()
+        return
+    kafka = RealKafka(request.getfixturevalue("bootstrap_servers"))
+    try:
+        yield kafka
+    finally:
+        kafka.close()
+
+
+def poll_until(source: Source, enough: Callable[[list[Arrival]], bool], *others: Source) -> list[Arrival]:
+    arrivals: list[Arrival] = []
+    deadline = time.monotonic() + WAIT_S
+    while not enough(arrivals):
+        assert time.monotonic() < deadline, f"only {arrivals} came in {WAIT_S} s"
+        for other in others:
+            other.poll(10, 0.05)
+        arrivals += source.poll(10, 0.05)
+    return arrivals
+
+
+def values(arrivals: Sequence[Arrival], where: TopicPartition) -> list[bytes | None]:
+    return [a.value for a in arrivals if isinstance(a, Message) and TopicPartition(a.topic, a.partition) == where]
+
+
+def ends(arrivals: Sequence[Arrival]) -> set[TopicPartition]:
+    return {TopicPartition(a.topic, a.partition) for a in arrivals if isinstance(a, EndOfPartition)}
+
+
+def everything(broker: Broker) -> set[TopicPartition]:
+    return {TopicPartition(topic, number) for topic in broker.topics.sources for number in range(PARTITIONS)}
+
+
+def all_ends(broker: Broker) -> Callable[[list[Arrival]], bool]:
+    return lambda arrivals: ends(arrivals) == everything(broker)
+
+
+def test_a_new_group_starts_at_the_beginning_and_is_told_of_ends(broker: Broker) -> None:
+    speech = broker.topics.sources[0]
+    broker.publish(speech, 0, [b"1", b"2", b"3"])
+    listener = Listener()
+    source = broker.source(listener)
+    arrivals = poll_until(source, all_ends(broker))
+    assert listener.starts == dict.fromkeys(everything(broker), Fresh(0))
+    assert values(arrivals, TopicPartition(speech, 0)) == [b"1", b"2", b"3"]
+    end = next(a for a in arrivals if isinstance(a, EndOfPartition) and (a.topic, a.partition) == (speech, 0))
+    assert end.offset == 3
+
+
+def test_outputs_offsets_and_metadata_are_committed_together(broker: Broker) -> None:
+    speech = TopicPartition(broker.topics.sources[0], 1)
+    broker.publish(speech.topic, 1, [b"1", b"2", b"3"])
+    listener = Listener()
+    source, sink = broker.source(listener), broker.sink()
+    poll_until(source, all_ends(broker))
+    outputs = [Output(broker.topics.predictions, b"k", b"p1"), Output(broker.topics.dead_letters, None, b"d1")]
+    sink.commit(Transaction(outputs, {speech: Committed(2, "tm1:what is finished")}, source.group_metadata()))
+    assert broker.published(broker.topics.predictions) == [b"p1"]
+    assert broker.published(broker.topics.dead_letters) == [b"d1"]
+    source.rewind()
+    assert listener.starts[speech] == Committed(2, "tm1:what is finished")
+    assert values(poll_until(source, all_ends(broker)), speech) == [b"3"]
+
+
+def test_a_zombie_commits_nothing(broker: Broker) -> None:
+    speech = TopicPartition(broker.topics.sources[0], 0)
+    zombie, other_listener = Listener(), Listener()
+    source, sink = broker.source(zombie), broker.sink()
+    poll_until(source, lambda _: zombie.assignments > 0)
+    old = source.group_metadata()
+    other = broker.source(other_listener, "b")
+    poll_until(other, lambda _: len(other_listener.starts) == len(zombie.starts) == 3, source)
+    with pytest.raises(AbortNeeded):
+        sink.commit(Transaction([Output(broker.topics.predictions, b"k", b"zombie")], {speech: Committed(7, "x")}, old))
+    assert broker.published(broker.topics.predictions) == []
+    assert not zombie.starts.keys() & other_listener.starts.keys()
+    assert {where.partition for where in zombie.starts} != {where.partition for where in other_listener.starts}
+
+
+def test_after_an_abort_the_sink_can_be_used_again(broker: Broker) -> None:
+    listener, newcomer = Listener(), Listener()
+    source, sink = broker.source(listener), broker.sink()
+    poll_until(source, lambda _: listener.assignments > 0)
+    old = source.group_metadata()
+    other = broker.source(newcomer, "b")
+    poll_until(other, lambda _: len(newcomer.starts) == len(listener.starts) == 3, source)
+    mine = next(iter(listener.starts))
+    with pytest.raises(AbortNeeded):
+        sink.commit(Transaction([Output(broker.topics.predictions, b"k", b"1")], {mine: Committed(1, "x")}, old))
+    now = source.group_metadata()
+    sink.commit(Transaction([Output(broker.topics.predictions, b"k", b"2")], {mine: Committed(1, "x")}, now))
+    assert broker.published(broker.topics.predictions) == [b"2"]
+
+
+def test_pause_holds_a_partition_and_resume_tells_its_end_again(broker: Broker) -> None:
+    held, flowing = (TopicPartition(topic, 0) for topic in broker.topics.sources[:2])
+    source = broker.source(Listener())
+    poll_until(source, all_ends(broker))
+    source.pause([held])
+    broker.publish(held.topic, 0, [b"held"])
+    broker.publish(flowing.topic, 0, [b"flows"])
+    arrivals = poll_until(source, lambda got: values(got, flowing) == [b"flows"] and flowing in ends(got))
+    assert values(arrivals, held) == []
+    source.resume([held])
+    arrivals = poll_until(source, lambda got: held in ends(got))
+    assert values(arrivals, held) == [b"held"]
+    source.pause([held])
+    source.resume([held])
+    assert values(poll_until(source, lambda got: held in ends(got)), held) == []
+
+
+def test_rewind_reads_again_what_was_not_committed(broker: Broker) -> None:
+    where = TopicPartition(broker.topics.sources[2], 0)
+    broker.publish(where.topic, 0, [b"1", b"2"])
+    source = broker.source(Listener())
+    assert values(poll_until(source, all_ends(broker)), where) == [b"1", b"2"]
+    source.rewind()
+    assert values(poll_until(source, all_ends(broker)), where) == [b"1", b"2"]

@@ -1,0 +1,83 @@
+"""The cluster that the fault scenarios share, and the table of their results."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.kafka.admin import TopicAdmin
+from pipeline.kafka.errors import KafkaFailure
+from tests.faults.cluster import Cluster
+from tests.faults.scenario import RESULTS, Scenario
+from tests.support.stack import new_stack, started
+
+HERE = Path(__file__).parent
+_before: dict[Path, int] = {}
+
+NewScenario = Callable[..., Scenario]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test here is a fault scenario on the real servers."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.faults)
+            item.add_marker(pytest.mark.stack)
+
+
+def pytest_sessionstart() -> None:
+    """Notes how long the results of earlier sessions are."""
+    _before.update({file: len(file.read_text()) for file in RESULTS.glob("*.jsonl")})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what this session's scenarios have found."""
+    lines = [
+        json.loads(line)
+        for file in sorted(RESULTS.glob("*.jsonl"))
+        for line in file.read_text()[_before.get(file, 0) :].splitlines()
+    ]
+    if not lines:
+        return
+    terminalreporter.section("fault scenarios")
+    terminalreporter.line(f"{'scenario':<52}{'records':>9}{'faults':>8}{'lost':>6}{'doubled':>9}{'recovery':>11}")
+    for line in lines:
+        terminalreporter.line(_row(line))
+
+
+def _row(line: dict[str, Any]) -> str:
+    figures = f"{line['records']:>9,}{len(line['faults']):>8}{line['lost']:>6}{line['doubled']:>9}"
+    return f"{line['scenario']:<52}{figures}{line['recovery_s']:>9.1f} s"
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three brokers for all scenarios, up and whole; a scenario leaves them so."""
+    stack = new_stack(tmp_path_factory.mktemp("cluster"), brokers=3)
+    try:
+        yield Cluster(stack, started(stack))
+    finally:
+        stack.down(wipe=True)
+
+
+@pytest.fixture
+def scenario(cluster: Cluster, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewScenario]:
+    """Gives a function that makes the test's scenario; its arguments are those of `Scenario` after the first three."""
+    with ExitStack() as stack:
+
+        def begin(**options: Any) -> Scenario:
+            cluster.up()
+            name = request.node.name.removeprefix("test_").replace("_", " ")
+            made = Scenario(name, cluster.addresses.bootstrap_servers, tmp_path, **options)
+            stack.callback(_delete_topics, made)
+            return stack.enter_context(made)
+
+        yield begin
+
+
+def _delete_topics(scenario: Scenario) -> None:
+    with suppress(KafkaFailure):
+        TopicAdmin(scenario.settings.kafka, scenario.settings.topics).delete()

@@ -1,0 +1,326 @@
+"""A fault scenario: load, faults that are noted with their times, and the audit's verdict as one line of results."""
+
+import json
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.events.records import Modality
+from pipeline.join import offset_map
+from pipeline.kafka.auditing import AuditReport, run_audit
+from pipeline.kafka.contract import Output
+from pipeline.kafka.errors import KafkaFailure
+from pipeline.kafka.groups import assigned
+from pipeline.kafka.offsets import OffsetQueries, Offsets
+from pipeline.kafka.producer import RecordProducer
+from pipeline.settings import KafkaSettings, TopicSettings
+from tests.support.events import encoded
+from tests.support.replica import BUSY, OPEN
+from tests.support.world import World
+
+RESULTS = Path(__file__).parent / "results"
+RECOVERY_S = 120.0
+SETTLING_S = 180.0
+_PACE_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What was done, in seconds after the scenario began."""
+
+    at_s: float
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a load is like.
+
+    Attributes:
+        triples_per_s: rate.
+        incomplete: part of the triples of which one or two inputs are missing.
+        silent: an input that never comes.
+        skew_ms: how far the producer's clock is ahead.
+        hot: part of the triples that have one and the same key.
+        seed: for the random choices, and the keys' beginning.
+        give_up_s: how long the producer tries to deliver a record.
+    """
+
+    triples_per_s: float
+    incomplete: float = 0.1
+    silent: Modality | None = None
+    skew_ms: int = 0
+    hot: float = 0.0
+    seed: int = 1
+    give_up_s: float = 60
+
+    def inputs(self, rng: random.Random) -> list[Modality]:
+        """Returns which inputs the next triple has."""
+        every = [modality for modality in Modality if modality is not self.silent]
+        return rng.sample(every, rng.choice((1, 2))) if rng.random() < self.incomplete else every
+
+    def key(self, rng: random.Random, number: int) -> bytes:
+        """Returns the key of a triple."""
+        return b"hot" if rng.random() < self.hot else f"{self.seed}-{number}".encode()
+
+
+@dataclass
+class Result:
+    """One line of the results. `recovery_s` is the slowest of its recoveries."""
+
+    scenario: str
+    records: int = 0
+    lost: int = 0
+    doubled: int = 0
+    recovery_s: float = 0.0
+    faults: list[Fault] = field(default_factory=list)
+    began_s: float = field(default_factory=time.monotonic, repr=False)
+
+    def note(self, what: str) -> None:
+        """Takes note of a fault."""
+        self.faults.append(Fault(round(time.monotonic() - self.began_s, 1), what))
+
+    def write(self, **more: object) -> None:
+        """Appends the line to the results."""
+        line = asdict(self) | more
+        del line["began_s"]
+        RESULTS.mkdir(exist_ok=True)
+        with (RESULTS / f"{self.scenario}.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class Load(threading.Thread):
+    """Publishes triples at a steady rate until it is stopped."""
+
+    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, shape: Shape) -> None:
+        super().__init__(name="load")
+        self.triples = 0
+        self.records = 0
+        give_up_ms = int(shape.give_up_s * 1_000)
+        self._kafka = kafka.model_copy(update={"replica": "load", "call_timeout_ms": give_up_ms})
+        self._topics = topics
+        self._shape = shape
+        self._stopping = threading.Event()
+        self._failure: Exception | None = None
+
+    def run(self) -> None:
+        """Publishes; what goes wrong is told by `stop`."""
+        try:
+            self._publish()
+        except Exception as error:
+            self._failure = error
+
+    def stop(self) -> None:
+        """Waits until everything is acknowledged."""
+        self._stopping.set()
+        self.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _publish(self) -> None:
+        shape = self._shape
+        rng = random.Random(shape.seed)
+        began_s = time.monotonic()
+        with RecordProducer(self._kafka, "load", 8 << 20) as producer:
+            while not self._stopping.wait(_PACE_S):
+                while self.triples < (time.monotonic() - began_s) * shape.triples_per_s:
+                    event_time_ms = time.time_ns() // 1_000_000 + shape.skew_ms
+                    key = shape.key(rng, self.triples)
+                    for modality in shape.inputs(rng):
+                        producer.publish(Output(self._topics.source(modality), key, encoded(modality, event_time_ms)))
+                        self.records += 1
+                    self.triples += 1
+
+
+class Scenario(World):
+    """A world in which faults happen."""
+
+    def __init__(
+        self,
+        name: str,
+        bootstrap_servers: str,
+        logs: Path,
+        partitions: int = 3,
+        kafka: Mapping[str, object] | None = None,
+        **join: int,
+    ) -> None:
+        super().__init__(bootstrap_servers, logs, partitions, kafka, **{"commit_min_ms": 20, **join})
+        topics = self.settings.topics
+        quick = self.settings.kafka.model_copy(update={"call_timeout_ms": 5_000})
+        self._queries = OffsetQueries(quick, "faults")
+        self._sources = self._queries.partitions(topics.sources)
+        self._outputs = self._queries.partitions([topics.predictions, topics.dead_letters])
+        self._result = Result(name)
+        self._last_fault_s = self._result.began_s
+
+    @contextmanager
+    def load(self, triples_per_s: float, **shape: Any) -> Iterator[Load]:
+        """Publishes while the block runs, beginning when it has been taken up; then everything is acknowledged.
+
+        Args:
+            triples_per_s: rate.
+            shape: as `Shape` has it.
+        """
+        load = Load(self.settings.kafka, self.settings.topics, Shape(triples_per_s, **shape))
+        load.start()
+        try:
+            self._await_progress(dict.fromkeys(self._sources, 1))
+            yield load
+        finally:
+            load.stop()
+            self._result.records += load.records
+
+    def publish_some(self, triples: int, **options: Any) -> None:
+        """Publishes triples at once; see `World.publish`."""
+        self._result.records += self.publish(triples, **options)
+
+    def count(self, records: int) -> None:
+        """Counts records that a test has published by itself."""
+        self._result.records += records
+
+    def note(self, what: str) -> None:
+        """Takes note of a fault."""
+        self._last_fault_s = time.monotonic()
+        self._result.note(what)
+
+    @contextmanager
+    def fault(self, what: str) -> Iterator[None]:
+        """Injects a fault, under load, in its block, then waits for the recovery and takes its time.
+
+        It is over when in every lane records that came after the fault are in a commit.
+        """
+        ends = self._ends()
+        self.note(what)
+        yield
+        self._await_progress({where: end + 1 for where, end in ends.items()})
+        self._recovered()
+
+    @property
+    def recovery_s(self) -> float:
+        """The slowest recovery so far."""
+        return self._result.recovery_s
+
+    def await_assigned(self, **partitions: int) -> None:
+        """Waits until each of these replicas has so many partitions and nobody else has any."""
+        self._await_group(lambda found: found == partitions, f"{partitions}")
+
+    def await_members(self, *replicas: str) -> None:
+        """Waits until these replicas share the partitions."""
+        self._await_group(lambda found: all(found.get(name) for name in replicas), f"{replicas}")
+
+    @property
+    def holds_readers(self) -> bool:
+        """Whether a transaction is open that has outputs: what comes after it is not read."""
+        return self._queries.ends(self._outputs) != self._queries.ends(self._outputs, written=True)
+
+    def await_free_readers(self) -> float:
+        """Waits until no transaction with outputs is open; returns the seconds since the last fault."""
+        deadline = time.monotonic() + RECOVERY_S
+        while self.holds_readers:
+            assert time.monotonic() < deadline, f"a transaction is still open after {RECOVERY_S} s"
+        self._recovered()
+        return time.monotonic() - self._last_fault_s
+
+    def alive_for(self, seconds: float) -> None:
+        """Waits for a moment, the one thing here that is about time itself; all replicas must outlive it."""
+        until_s = time.monotonic() + seconds
+        for process in self.processes:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=max(0.0, until_s - time.monotonic()))
+
+    def conclude(self) -> AuditReport:
+        """Waits until every record has its outcome; nothing may be lost or doubled, at no time on the way."""
+        deadline = time.monotonic() + SETTLING_S
+        while not (report := self._audit()) or not self._is_settled(report):
+            found = report and (report.verdict.total, report.dead_letters)
+            assert time.monotonic() < deadline, f"{found} of {self._result.records} in {SETTLING_S} s"
+        if self._result.recovery_s == 0:
+            self._recovered()
+        self._write(report)
+        return report
+
+    def _await_group(self, enough: Callable[[Mapping[str, int]], bool], wanted: str) -> None:
+        deadline = time.monotonic() + RECOVERY_S
+        while not enough(found := assigned(self.settings.kafka, self.name)):
+            assert time.monotonic() < deadline, f"{found} after {RECOVERY_S} s, not {wanted}"
+
+    def _is_settled(self, report: AuditReport) -> bool:
+        return report.is_settled and report.verdict.total.records == self._result.records
+
+    def _audit(self) -> AuditReport | None:
+        try:
+            report = run_audit(self.settings)
+        except KafkaFailure:
+            return None  # a broker is away, or a transaction that was left open holds the reader
+        if not report.balances:
+            self._write(report)
+        assert report.balances, report.verdict
+        return report
+
+    def _await_progress(self, targets: Offsets) -> None:
+        """Waits until every source partition's commit has seen the records below these offsets."""
+        deadline = time.monotonic() + RECOVERY_S
+        while behind := self._behind(targets):
+            assert time.monotonic() < deadline, f"no progress in {RECOVERY_S} s: {behind}"
+
+    def _ends(self) -> Offsets:
+        deadline = time.monotonic() + RECOVERY_S
+        while True:
+            try:
+                return self._queries.ends(self._sources, written=True)
+            except KafkaFailure:
+                assert time.monotonic() < deadline
+
+    def _behind(self, targets: Offsets) -> list[str]:
+        try:
+            committed = self._queries.committed(self.name, targets)
+        except KafkaFailure as failure:
+            return [str(failure)]
+        highs = {
+            where: offset_map.decode(entry.metadata, where.topic, where.partition, entry.offset).high
+            for where, entry in committed.items()
+        }
+        return [str(where) for where, target in targets.items() if highs.get(where, 0) < target]
+
+    def _recovered(self) -> None:
+        took_s = round(time.monotonic() - self._last_fault_s, 1)
+        self._result.recovery_s = max(self._result.recovery_s, took_s)
+
+    def _write(self, report: AuditReport) -> None:
+        total = report.verdict.total
+        self._result.lost, self._result.doubled = total.lost, total.doubled
+        self._result.write(predictions=report.predictions, dead_letters=report.dead_letters)
+
+
+def killed(process: "subprocess.Popen[str]") -> None:
+    """Ends a replica with SIGKILL."""
+    process.kill()
+    process.wait()
+
+
+def stopped(process: "subprocess.Popen[str]") -> int:
+    """Ends a replica with SIGTERM, in the 30 s that it has; returns its exit code."""
+    process.send_signal(signal.SIGTERM)
+    return process.wait(timeout=30)
+
+
+def await_said(process: "subprocess.Popen[str]", what: str) -> None:
+    """Waits until a replica says that it is where the test wants it."""
+    assert what in {OPEN, BUSY}
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == what
+
+
+def alive_for(process: "subprocess.Popen[str]", seconds: float) -> None:
+    """Waits for a moment, the one thing here that is about time itself; the process must outlive it."""
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=seconds)

@@ -1,0 +1,69 @@
+"""Brokers are killed and restarted under load, each in the role in which its end hurts most."""
+
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.faults.cluster import Cluster
+from tests.faults.conftest import NewScenario
+from tests.faults.scenario import Scenario, stopped
+
+PATIENT = {"session_timeout_ms": 30_000}
+"""What the design asks for: at 6 s the death of the group coordinator fences static members (librdkafka 3437)."""
+
+
+def leader_of_a_source(cluster: Cluster, scenario: Scenario) -> str:
+    return cluster.leader(scenario.settings.topics.sources[0], 0)
+
+
+def group_coordinator(cluster: Cluster, scenario: Scenario) -> str:
+    return cluster.group_coordinator(scenario.name)
+
+
+def transaction_coordinator(cluster: Cluster, scenario: Scenario) -> str:
+    return cluster.transaction_coordinator(f"{scenario.name}-a")
+
+
+@pytest.mark.parametrize("role", [leader_of_a_source, group_coordinator, transaction_coordinator])
+@pytest.mark.slow_faults
+def test_broker_killed(role: Callable[[Cluster, Scenario], str], cluster: Cluster, scenario: NewScenario) -> None:
+    here = scenario(kafka=PATIENT)
+    replicas = [here.replica("a"), here.replica("b")]
+    with here.load(80):
+        broker = role(cluster, here)
+        with here.fault(f"kill -9 of {broker}, {role.__name__.replace('_', ' ')}"):
+            cluster.kill(broker)
+        with here.fault(f"restart of {broker}"):
+            cluster.restart(broker)
+    here.conclude()
+    assert [stopped(replica) for replica in replicas] == [0, 0]
+
+
+@pytest.mark.slow_faults
+def test_rolling_restart_of_all_brokers(cluster: Cluster, scenario: NewScenario) -> None:
+    here = scenario(kafka=PATIENT)
+    replicas = [here.replica("a"), here.replica("b")]
+    with here.load(80):
+        for broker in cluster.brokers:
+            with here.fault(f"restart of {broker}"):
+                cluster.restart(broker)
+    here.conclude()
+    assert [stopped(replica) for replica in replicas] == [0, 0]
+
+
+@pytest.mark.slow_faults
+@pytest.mark.timeout(600)
+def test_all_brokers_down_for_a_minute(cluster: Cluster, scenario: NewScenario) -> None:
+    here = scenario(kafka=PATIENT)
+    replicas = [here.replica("a"), here.replica("b")]
+    with here.load(80, give_up_s=180):
+        before = [psutil.Process(replica.pid).memory_info().rss for replica in replicas]
+        with here.fault("kill -9 of all brokers, for 60 s"):
+            cluster.kill(*cluster.brokers)
+            here.alive_for(60)
+            after = [psutil.Process(replica.pid).memory_info().rss for replica in replicas]
+            cluster.up()
+    here.conclude()
+    assert max(now - then for now, then in zip(after, before, strict=True)) < 128 * 2**20
+    assert [stopped(replica) for replica in replicas] == [0, 0]

@@ -1,0 +1,143 @@
+"""Replicas are killed, stopped, added and taken away under load."""
+
+import random
+import signal
+
+import pytest
+
+from tests.faults.conftest import NewScenario
+from tests.faults.scenario import alive_for, await_said, killed, stopped
+from tests.support.replica import BUSY, HANGS, OPEN, SLOW, STOPS
+
+SEED = 20_261_124
+
+
+@pytest.mark.slow_faults
+@pytest.mark.timeout(900)
+def test_one_of_two_replicas_killed_again_and_again(scenario: NewScenario) -> None:
+    here = scenario()
+    rng = random.Random(SEED)
+    replicas = {name: here.replica(name) for name in ("a", "b")}
+    hanging: set[str] = set()
+    kills = 0
+    with here.load(70) as load:
+        while kills < 20 or load.triples < 10_000:
+            name = rng.choice(sorted(replicas))
+            if name in hanging:
+                await_said(replicas[name], OPEN)
+                here.note(f"kill -9 of {name} between send_offsets and commit")
+            else:
+                alive_for(replicas[name], rng.uniform(0.5, 5.0))
+                here.note(f"kill -9 of {name}")
+            killed(replicas[name])
+            kills += 1
+            hanging.discard(name)
+            if rng.random() < 0.4:
+                hanging.add(name)
+                replicas[name] = here.replica(name, **{HANGS: str(rng.randint(1, 20))})
+            else:
+                replicas[name] = here.replica(name)
+        for name in hanging:
+            await_said(replicas[name], OPEN)
+            here.note(f"kill -9 of {name} between send_offsets and commit")
+            killed(replicas[name])
+            replicas[name] = here.replica(name)
+    here.conclude()
+    assert [stopped(replica) for replica in replicas.values()] == [0, 0]
+
+
+@pytest.mark.slow_faults
+def test_one_of_three_replicas_killed_for_good(scenario: NewScenario) -> None:
+    here = scenario()
+    replicas = [here.replica(name) for name in ("a", "b", "c")]
+    with here.load(60):
+        here.await_assigned(a=3, b=3, c=3)
+        with here.fault("kill -9 of c, for good"):
+            killed(replicas[2])
+    here.conclude()
+    assert here.recovery_s < here.settings.kafka.session_timeout_ms / 1_000 + 10
+    assert [stopped(replica) for replica in replicas[:2]] == [0, 0]
+
+
+@pytest.mark.parametrize("in_transaction", [False, True], ids=["between transactions", "in a transaction"])
+@pytest.mark.slow_faults
+def test_zombie(scenario: NewScenario, *, in_transaction: bool) -> None:
+    """It stands still for longer than its session; then it finds itself fenced, and comes back as a member."""
+    here = scenario(kafka={"transaction_timeout_ms": 3_000})
+    other = here.replica("b")
+    zombie = here.replica("a", **({STOPS: "40"} if in_transaction else {}))
+    with here.load(60):
+        if in_transaction:
+            await_said(zombie, OPEN)
+            here.note("SIGSTOP of a between send_offsets and commit")
+        else:
+            here.await_members("a", "b")
+            zombie.send_signal(signal.SIGSTOP)
+            here.note("SIGSTOP of a")
+        here.await_assigned(b=9)
+        with here.fault("b has taken over"):
+            pass
+        with here.fault("SIGCONT of a"):
+            zombie.send_signal(signal.SIGCONT)
+        here.await_members("a", "b")
+    here.conclude()
+    assert [stopped(replica) for replica in (zombie, other)] == [0, 0]
+
+
+@pytest.mark.slow_faults
+def test_scaled_up_and_down_again(scenario: NewScenario) -> None:
+    here = scenario()
+    replicas = {"a": here.replica("a")}
+    with here.load(60):
+        for _ in range(2):
+            for name in ("b", "c"):
+                here.note(f"start of {name}")
+                replicas[name] = here.replica(name)
+                alive_for(replicas["a"], 3)
+            for name in ("c", "b"):
+                here.note(f"SIGTERM of {name}")
+                assert stopped(replicas.pop(name)) == 0
+                alive_for(replicas["a"], 3)
+        with here.fault("only a is left"):
+            pass
+    here.conclude()
+    assert stopped(replicas["a"]) == 0
+
+
+def test_rebalance_while_a_slow_batch_is_in_the_model(scenario: NewScenario) -> None:
+    here = scenario()
+    slow = here.replica("a", **{SLOW: "4"})
+    here.publish_some(100)
+    await_said(slow, BUSY)
+    here.note("start of b while a batch of a is in the model")
+    other = here.replica("b")
+    here.await_members("a", "b")
+    here.publish_some(100, seed=2)
+    here.conclude()
+    assert [stopped(replica) for replica in (slow, other)] == [0, 0]
+
+
+def test_sigterm_under_load(scenario: NewScenario) -> None:
+    """It ends within 30 s; what it has classified is committed, so that nothing of it is done again."""
+    here = scenario()
+    replica = here.replica("a")
+    with here.load(60):
+        here.note("SIGTERM of a")
+        assert stopped(replica) == 0
+        replica = here.replica("a")
+    here.conclude()
+    assert stopped(replica) == 0
+
+
+@pytest.mark.slow_faults
+def test_rolling_restart_of_all_replicas(scenario: NewScenario) -> None:
+    here = scenario()
+    replicas = {name: here.replica(name) for name in ("a", "b", "c")}
+    with here.load(60):
+        here.await_assigned(a=3, b=3, c=3)
+        for name, replica in tuple(replicas.items()):
+            with here.fault(f"SIGTERM and start of {name}"):
+                assert stopped(replica) == 0
+                replicas[name] = here.replica(name)
+    here.conclude()
+    assert [stopped(replica) for replica in replicas.values()] == [0, 0, 0]

@@ -1,0 +1,16 @@
+"""What needs a CUDA device says so and is skipped without one."""
+
+import pytest
+import torch
+
+from tests.unit.model.conftest import bundle, bundle_folder, network
+
+__all__ = ["bundle", "bundle_folder", "network"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.device_count():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device; this machine has none"))

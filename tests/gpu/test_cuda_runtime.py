@@ -1,0 +1,93 @@
+"""The CUDA path answers what the CPU path answers, whatever the number of samples and the precision."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.model.bundle import Bundle
+from pipeline.model.errors import InferenceFailed
+from pipeline.model.network import PRESETS, FusionNetwork
+from pipeline.model.runtime import Runtime, isolate
+from pipeline.model.samples import Sample
+from tests.unit.model.conftest import random_samples
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture
+def expected(bundle: Bundle) -> Runtime:
+    return Runtime(bundle, device="cpu", batch_size=16)
+
+
+def test_auto_takes_the_gpu_in_half_precision(bundle: Bundle) -> None:
+    runtime = Runtime(bundle)
+    assert (runtime.device, runtime.precision) == (torch.device("cuda:0"), "float16")
+
+
+@pytest.mark.parametrize("half_precision", [False, True])
+def test_answers_are_those_of_the_cpu(bundle: Bundle, expected: Runtime, *, half_precision: bool) -> None:
+    runtime = Runtime(bundle, device="cuda", half_precision=half_precision, batch_size=16)
+    runtime.warm_up()
+    # Down and up again through all graphs, with more than two batches in flight.
+    for count in (100, 1, 3, 16, 17, 5, 48):
+        samples = random_samples(count, seed=count)
+        got, right = runtime.predict(samples), expected.predict(samples)
+        np.testing.assert_allclose(got, right, atol=0.01 if half_precision else 1e-3)
+
+
+def test_the_bundle_keeps_its_own_network(bundle: Bundle, expected: Runtime) -> None:
+    samples = random_samples(9)
+    before = expected.predict(samples)
+    Runtime(bundle, device="cuda", batch_size=8).predict(samples)
+    assert np.array_equal(expected.predict(samples), before)
+    assert bundle.network.transformer.missing.dtype == torch.float32
+
+
+def test_a_culprit_is_isolated_and_leaves_nothing_behind(bundle: Bundle, expected: Runtime) -> None:
+    runtime = Runtime(bundle, device="cuda", batch_size=8)
+    samples = random_samples(20)
+    samples[13] = Sample(sensor=np.full((64, 2), np.nan, np.float32))
+    answers = isolate(runtime.predict, samples)
+    assert [place for place, answer in enumerate(answers) if isinstance(answer, InferenceFailed)] == [13]
+    samples = random_samples(20)
+    np.testing.assert_allclose(runtime.predict(samples), expected.predict(samples), atol=0.01)
+
+
+def test_a_wrong_sample_among_batches_in_flight_fails_alone(bundle: Bundle, expected: Runtime) -> None:
+    runtime = Runtime(bundle, device="cuda", batch_size=4)
+    samples = random_samples(20)
+    with pytest.raises(InferenceFailed, match="the model takes int16"):
+        runtime.predict([*samples[:18], Sample(speech=np.zeros(5, np.int16))])
+    np.testing.assert_allclose(runtime.predict(samples), expected.predict(samples), atol=0.01)
+
+
+@pytest.fixture
+def half_a_gibibyte() -> Iterator[None]:
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((1 << 29) / total)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.mark.usefixtures("half_a_gibibyte")
+def test_out_of_memory_halves_the_batch_size_and_remembers(bundle: Bundle, expected: Runtime) -> None:
+    # The input buffers alone are larger: twice 16,384 x 33 kB.
+    runtime = Runtime(bundle, device="cuda", batch_size=16_384)
+    samples = random_samples(20)
+    np.testing.assert_allclose(runtime.predict(samples), expected.predict(samples), atol=0.01)
+    fitting = runtime.batch_size
+    assert fitting < 16_384
+    runtime.predict(samples)
+    assert runtime.batch_size == fitting
+
+
+def test_base_runs_in_half_precision(bundle: Bundle) -> None:
+    torch.manual_seed(0)
+    network = FusionNetwork(PRESETS["base"], bundle.manifest.specs).eval()
+    runtime = Runtime(Bundle(bundle.manifest, network), device="cuda", batch_size=32)
+    right = Runtime(Bundle(bundle.manifest, network), device="cpu", batch_size=8)
+    samples = random_samples(40)
+    np.testing.assert_allclose(runtime.predict(samples)[:8], right.predict(samples[:8]), atol=0.02)

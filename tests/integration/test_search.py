@@ -1,0 +1,232 @@
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner, Result
+
+from pipeline.cli import search as command
+from pipeline.events.records import Modality
+from pipeline.search import template
+from pipeline.search.bulk import Bulk, Indexed, Outcome, Rejected
+from pipeline.search.client import connect
+from pipeline.search.documents import Document, document
+from pipeline.search.errors import BadQuery, Retriable
+from pipeline.search.queries import PredictionSearch, TimeRange
+from pipeline.settings import ElasticsearchSettings, Settings
+from pipeline.stack import StackAddresses
+from tests.support.indexing import Workplace, ids
+from tests.support.predictions import NOON_MS, a_prediction
+
+pytestmark = pytest.mark.stack
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+ALL_THREE = (Modality.SPEECH, Modality.IMAGE, Modality.SENSOR)
+PREDICTIONS = [
+    a_prediction(0, event_time_ms=NOON_MS, label="3", confidence=0.95, modalities=ALL_THREE),
+    a_prediction(1, event_time_ms=NOON_MS + HOUR_MS, label="3", confidence=0.5),
+    a_prediction(2, event_time_ms=NOON_MS + 2 * HOUR_MS, label="4", confidence=0.99),
+    a_prediction(3, event_time_ms=NOON_MS + DAY_MS, label="hot dog", probabilities={"hot dog": 0.9, "a.b": 1e-5}),
+]
+
+QUERIES: list[tuple[str, list[int]]] = [
+    ("*", [3, 2, 1, 0]),
+    ("label:3", [1, 0]),
+    ("label:3 AND confidence:>0.9", [0]),
+    ("3", [1, 0]),
+    ("key:digit-2", [2]),
+    ("digit-2", [2]),
+    ("label:3 confidence:<0.9", [1]),
+    ("modalities:image", [0]),
+    ("modalities:IMAGE", [0]),
+    ('label:"hot dog"', [3]),
+    ("probabilities.7:>0.9", [2, 1, 0]),
+    ("probabilities.a.b:<0.001", [3]),
+    ("probabilities.a.b:>0.001", []),
+    ("sources.topic:speech AND sources.offset:17", [3, 2, 1, 0]),
+    ("event_time:[2026-01-02 TO *]", [3]),
+    ("predicted_at:>now", []),
+    ("NOT label:3", [3, 2]),
+]
+WRONG: list[tuple[str, str]] = [
+    ("label:(3 OR 4", r"Failed to parse query \[label:\(3 OR 4\]: Cannot parse .*line 1, column 13\.$"),
+    ("confidence:abc", 'For input string: "abc"'),
+    ("labl:3", "No prediction has a field labl: the fields are confidence, event_time, key"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(stack: StackAddresses) -> Workplace:
+    """Two days of predictions, indexed."""
+    workplace = Workplace.made(stack)
+    template.install(workplace.client, workplace.settings.elasticsearch)
+    alias = workplace.settings.elasticsearch.alias
+    assert _write(workplace, *(document(prediction, alias) for prediction in PREDICTIONS)) == (
+        (Indexed(new=True),) * len(PREDICTIONS)
+    )
+    workplace.search.refresh()
+    return workplace
+
+
+def _write(place: Workplace, *documents: Document) -> tuple[Outcome, ...]:
+    return Bulk(place.client, place.settings.elasticsearch.url).write(documents)
+
+
+def test_indices_are_dated_and_all_are_behind_the_alias(place: Workplace) -> None:
+    alias = place.settings.elasticsearch.alias
+    assert sorted(place.client.indices.get_alias(name=alias)) == [f"{alias}-2026.01.01", f"{alias}-2026.01.02"]
+    assert place.client.count(index=f"{alias}-2026.01.02")["count"] == 1
+
+
+def test_a_document_that_is_there_stays_as_it_is(place: Workplace) -> None:
+    alias = place.settings.elasticsearch.alias
+    changed = document(replace(PREDICTIONS[0], label="9"), alias)
+    assert _write(place, changed) == (Indexed(new=False),)
+    place.search.refresh()
+    assert place.search.search("key:digit-0").predictions[0].label == "3"
+
+
+BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({"bogus": 1}, r"dynamic introduction of \[bogus\]"),
+    ({"sources": [{"topic": "speech", "shard": 1}]}, r"dynamic introduction of \[shard\]"),
+    ({"confidence": "high"}, r"failed to parse field \[confidence\]"),
+    ({"confidence": float("nan")}, "Non-standard token 'NaN'"),
+    ({"label": "x" * 40_000}, r"failed to parse field \[label\]"),
+    ({"probabilities": {"3": "many"}}, r"failed to parse field \[probabilities.3\]"),
+]
+
+
+@pytest.mark.parametrize(("fields", "told"), BAD_FIELDS, ids=[next(iter(fields)) for fields, _ in BAD_FIELDS])
+def test_what_does_not_fit_the_mapping_is_rejected_and_its_neighbour_is_not(
+    place: Workplace, fields: dict[str, Any], told: str
+) -> None:
+    good = document(PREDICTIONS[0], place.settings.elasticsearch.alias)
+    bad = Document(good.index, "bad", {**good.body, **fields})
+    outcome, neighbour = _write(place, bad, good)
+    assert neighbour == Indexed(new=False)
+    assert isinstance(outcome, Rejected)
+    with pytest.raises(AssertionError, match=told):
+        raise AssertionError(outcome.why)
+
+
+def test_an_id_that_spoils_the_whole_request_is_rejected_alone(place: Workplace) -> None:
+    good = document(PREDICTIONS[0], place.settings.elasticsearch.alias)
+    outcomes = _write(place, good, replace(good, document_id="x" * 600), good)
+    assert [type(outcome) for outcome in outcomes] == [Indexed, Rejected, Indexed]
+    assert isinstance(outcomes[1], Rejected)
+    assert "must be no longer than 512 bytes" in outcomes[1].why
+
+
+def test_more_labels_than_fields_are_no_reason_to_reject(stack: StackAddresses) -> None:
+    workplace = Workplace.made(stack)
+    template.install(workplace.client, workplace.settings.elasticsearch)
+    labels = {f"label {number}.x": 1 / 3_000 for number in range(3_000)}
+    many = document(a_prediction(0, probabilities=labels), workplace.settings.elasticsearch.alias)
+    assert _write(workplace, many) == (Indexed(new=True),)
+    assert len(workplace.indexed()[0].probabilities) == 3_000
+
+
+def test_installing_again_adds_new_fields_to_old_indices(stack: StackAddresses) -> None:
+    workplace = Workplace.made(stack)
+    elasticsearch, client = workplace.settings.elasticsearch, workplace.client
+    index = f"{elasticsearch.alias}-2026.01.01"
+    client.indices.create(index=index, mappings={"dynamic": "strict", "properties": {"key": {"type": "keyword"}}})
+    template.install(client, elasticsearch)
+    template.install(client, elasticsearch)
+    properties = client.indices.get_mapping(index=index)[index]["mappings"]["properties"]
+    assert properties.keys() == template.MAPPINGS["properties"].keys()
+
+
+@pytest.mark.parametrize(("query", "numbers"), QUERIES, ids=[query for query, _ in QUERIES])
+def test_queries_find_the_newest_first(place: Workplace, query: str, numbers: list[int]) -> None:
+    found = place.search.search(query)
+    assert [prediction.key for prediction in found.predictions] == [f"digit-{number}" for number in numbers]
+    assert found.total == len(numbers)
+
+
+@pytest.mark.parametrize(("query", "told"), WRONG, ids=[query for query, _ in WRONG])
+def test_a_wrong_query_is_explained(place: Workplace, query: str, told: str) -> None:
+    with pytest.raises(BadQuery, match=told):
+        place.search.search(query)
+
+
+def test_size_and_time_range_bound_what_is_found(place: Workplace) -> None:
+    times = TimeRange(NOON, NOON + timedelta(hours=2))
+    assert ids(place.search.search(times=times).predictions) == ["id-0", "id-1"]
+    assert ids(place.search.search(times=TimeRange(until=NOON)).predictions) == []
+    newest = place.search.search(size=1)
+    assert (newest.total, ids(newest.predictions)) == (4, ["id-3"])
+
+
+def test_labels_are_counted_the_most_frequent_first(place: Workplace) -> None:
+    assert next(iter(place.search.count_by_label().items())) == ("3", 2)
+    assert place.search.count_by_label("confidence:>0.9") == {"3": 1, "4": 1, "hot dog": 1}
+    assert place.search.count_by_label(times=TimeRange(since=NOON + timedelta(days=1))) == {"hot dog": 1}
+
+
+def test_before_anything_is_indexed_nothing_is_found(stack: StackAddresses) -> None:
+    search = Workplace.made(stack).search
+    assert search.search().total == 0
+    assert search.count_by_label() == {}
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, settings: Settings, *arguments: str) -> Result:
+    app = Typer()
+    app.command()(command.search)
+    monkeypatch.setattr(command, "settings", lambda: settings)
+    return CliRunner().invoke(app, arguments)
+
+
+def test_the_command_prints_a_table(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _run(monkeypatch, place.settings, "label:3 AND confidence:>0.9")
+    assert result.exit_code == 0
+    header, row, total = result.stdout.splitlines()
+    assert re.split(r"  +", header.strip()) == [
+        "event time (UTC)",
+        "key",
+        "label",
+        "confidence",
+        "modalities",
+        "latency",
+        "model",
+    ]
+    assert re.split(r" {2,}", row.strip()) == [
+        "2026-01-01 12:00:00.000",
+        "digit-0",
+        "3",
+        "95.0%",
+        "speech image sensor",
+        "42 ms",
+        "digits-small 1.0.0",
+    ]
+    assert total == "1 match."
+
+
+def test_the_command_prints_json_lines(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _run(monkeypatch, place.settings, "label:3", "--json", "--until", "2026-01-01T12:30")
+    (line,) = result.stdout.splitlines()
+    assert line.startswith('{"prediction_id": "id-0", "key": "digit-0", "event_time": "2026-01-01T12:00:00.000Z"')
+
+
+def test_the_command_counts(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _run(monkeypatch, place.settings, "--count", "--json").stdout == '{"3": 2, "4": 1, "hot dog": 1}\n'
+
+
+@pytest.mark.parametrize("age", ["15m", "7d"])
+def test_the_command_takes_an_age(place: Workplace, monkeypatch: pytest.MonkeyPatch, age: str) -> None:
+    result = _run(monkeypatch, place.settings, "--since", age)
+    assert result.stdout == f"No prediction under {place.settings.elasticsearch.alias} matches.\n"
+
+
+def test_the_command_refuses_what_is_no_time(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _run(monkeypatch, place.settings, "--since", "yesterday")
+    assert result.exit_code == 2
+    assert "'yesterday' is no time" in result.output
+
+
+def test_an_address_where_nobody_answers_is_named() -> None:
+    settings = ElasticsearchSettings(url="http://127.0.0.1:1")
+    with pytest.raises(Retriable, match=r"http://127\.0\.0\.1:1: no answer .*check elasticsearch\.url"):
+        PredictionSearch(connect(settings), settings).search()

@@ -1,0 +1,119 @@
+"""A fusion consumer on the in-memory broker."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from consumers.fusion import FusionConsumer
+from consumers.outputs import OutputBuilder
+from pipeline.events.records import DeadLetter, Prediction, SourceOffset
+from pipeline.join.inspection import Inspector
+from pipeline.kafka.committer import Committer
+from pipeline.kafka.contract import PartitionListener, Source
+from pipeline.model.bundle import Manifest
+from pipeline.model.inference import Inference, Predictor
+from pipeline.model.network import PRESETS
+from pipeline.model.samples import SUBSETS
+from pipeline.model.specs import InputSpecs
+from pipeline.settings import JoinSettings, ServingSettings, Settings, TopicSettings
+from tests.support.events import CODEC, LABELS, StubPredictor
+from tests.support.memory import MemoryBroker, MemorySink, MemorySource
+
+WAIT_S = 30.0
+MANIFEST = Manifest(
+    format=1,
+    name="stub",
+    version="1",
+    labels=LABELS,
+    specs=InputSpecs(),
+    network=replace(PRESETS["small"], classes=len(LABELS)),
+    precision="float32",
+    weights_sha256="0" * 64,
+    temperatures=(1.0,) * SUBSETS,
+    metrics={},
+    preset="small",
+)
+SETTINGS = Settings(
+    topics=TopicSettings(partitions=2),
+    join=JoinSettings(window_ms=1_000, out_of_order_ms=0, idle_ms=1, commit_min_ms=0),
+    serving=ServingSettings(batch_size=4, max_wait_ms=0),
+)
+
+
+@dataclass
+class Replica:
+    """One fusion consumer and what it runs on; `crash` leaves everything as a kill -9 would."""
+
+    broker: MemoryBroker
+    consumer: FusionConsumer
+    inference: Inference
+    committer: Committer
+    source: MemorySource
+
+    def crash(self) -> None:
+        """Stops without a word: nothing that is not committed survives."""
+        self.broker.members.remove(self.source)
+        self.broker.rebalance()
+        self.inference.close()
+        self.committer.close()
+
+
+def replica(broker: MemoryBroker, predictor: Predictor | None = None, settings: Settings = SETTINGS) -> Replica:
+    """Returns a fusion consumer that has joined the broker's group."""
+    parts: list[tuple[MemorySource, Committer]] = []
+
+    def connect(listener: PartitionListener) -> tuple[Source, Committer]:
+        parts.append((MemorySource(broker, settings.topics.sources, listener), Committer(MemorySink(broker))))
+        return parts[0]
+
+    inference = Inference(
+        predictor or StubPredictor(), MANIFEST.specs, settings.join.min_modalities, 2, 1, request_timeout_s=60
+    )
+    inspector = Inspector(CODEC, broker.partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes)
+    outputs = OutputBuilder(CODEC, settings, MANIFEST)
+    consumer = FusionConsumer(settings, inspector, inference, outputs, connect)
+    source, committer = parts[0]
+    return Replica(broker, consumer, inference, committer, source)
+
+
+def predictions(broker: MemoryBroker) -> list[Prediction]:
+    """Returns the committed predictions."""
+    records = broker.records(SETTINGS.topics.predictions)
+    return [CODEC.decode_prediction(message.value or b"") for message in records]
+
+
+def dead_letters(broker: MemoryBroker) -> list[DeadLetter]:
+    """Returns the committed dead letters."""
+    records = broker.records(SETTINGS.topics.dead_letters)
+    return [CODEC.decode_dead_letter(message.value or b"") for message in records]
+
+
+def accounted(broker: MemoryBroker) -> Counter[SourceOffset]:
+    """Returns how often each source record is accounted for; an amendment accounts for what it adds."""
+    counts = Counter(source for letter in dead_letters(broker) for source in letter.sources)
+    answered: dict[str, set[SourceOffset]] = {}
+    for prediction in sorted(predictions(broker), key=lambda prediction: prediction.revision):
+        before = answered.setdefault(prediction.prediction_id, set())
+        assert bool(before) == (prediction.revision > 0), "an amendment follows an answer, and only that"
+        counts.update(source for source in prediction.sources if source not in before)
+        before.update(prediction.sources)
+    return counts
+
+
+def expected(broker: MemoryBroker) -> Counter[SourceOffset]:
+    """Returns every source record once."""
+    return Counter(
+        SourceOffset(message.topic, message.partition, message.offset)
+        for topic in SETTINGS.topics.sources
+        for message in broker.records(topic)
+    )
+
+
+def run_until(enough: Callable[[], bool], *replicas: Replica) -> None:
+    """Steps the replicas in turn until it is enough."""
+    deadline = time.monotonic() + WAIT_S
+    while not enough():
+        assert time.monotonic() < deadline, "not enough in time"
+        for one in replicas:
+            one.consumer._attempt(one.consumer.step)

@@ -1,0 +1,115 @@
+"""A lane: what it commits, and what a new owner knows."""
+
+from pipeline.events.records import Modality
+from pipeline.join.lane import Lane
+from pipeline.join.outcomes import Duplicate, Joined, JoinRules, Outcome, Record
+from pipeline.join.tracker import Position
+
+RULES = JoinRules(window_ms=1_000, out_of_order_ms=100, idle_ms=50)
+SPEECH, IMAGE, SENSOR = Modality
+
+
+def fresh() -> Lane:
+    return Lane(RULES, dict.fromkeys(Modality, Position.at(0)))
+
+
+def restarted(lane: Lane) -> Lane:
+    return Lane(RULES, {modality: lane.position(modality) for modality in Modality})
+
+
+def take(lane: Lane, modality: Modality, offset: int, key: bytes, time_ms: int) -> Outcome | None:
+    record = Record(modality, offset, key, time_ms)
+    if lane.admit(modality, offset):
+        return lane.add(record)
+    lane.remember(record)
+    return None
+
+
+def join(lane: Lane, offset: int, key: bytes, time_ms: int) -> None:
+    outcomes = [take(lane, modality, offset, key, time_ms) for modality in Modality]
+    assert isinstance(outcomes[-1], Joined)
+    for modality in Modality:
+        lane.finish(modality, offset)
+
+
+def test_a_restart_need_not_read_what_the_join_has_forgotten() -> None:
+    lane = fresh()
+    for offset in range(100):
+        join(lane, offset, b"%d" % offset, offset * 100)
+        lane.advance(now_ms=0)
+    position = lane.position(SPEECH)
+    watermark_ms = 9_900 - RULES.out_of_order_ms
+    assert (position.low, position.high) == (100, 100)
+    assert 70 <= position.replay_from <= (watermark_ms - 2 * RULES.window_ms) // 100
+    assert restarted(lane).position(SPEECH).replay_from == position.replay_from
+
+
+def test_a_new_owner_knows_the_keys_of_the_last_window() -> None:
+    lane = fresh()
+    join(lane, 0, b"a", 500)
+    lane.advance(now_ms=0)
+    owner = restarted(lane)
+    for modality in Modality:
+        assert take(owner, modality, 0, b"a", 500) is None
+    assert isinstance(take(owner, IMAGE, 1, b"a", 500), Duplicate)
+
+
+def test_open_windows_are_rebuilt_from_what_is_unfinished() -> None:
+    lane = fresh()
+    assert take(lane, SPEECH, 0, b"a", 0) is None
+    assert take(lane, IMAGE, 0, b"a", 0) is None
+    join(lane, 1, b"b", 10)
+    owner = restarted(lane)
+    assert lane.position(SPEECH) == Position(low=0, high=2, unfinished=(0,), replay_from=0)
+    for modality in (SPEECH, IMAGE):
+        assert take(owner, modality, 0, b"a", 0) is None
+        assert take(owner, modality, 1, b"b", 10) is None
+    assert owner.open_windows == 1
+    assert isinstance(take(owner, SENSOR, 2, b"a", 0), Joined)
+
+
+def test_only_changed_positions_are_taken() -> None:
+    lane = fresh()
+    assert set(lane.take_changed()) == set(Modality), "a new lane commits where it begins"
+    assert lane.take_changed() == {}
+    take(lane, IMAGE, 0, b"a", 0)
+    assert lane.take_changed() == {IMAGE: Position(low=0, high=1, unfinished=(0,), replay_from=0)}
+    lane.finish(IMAGE, 0)
+    assert lane.take_changed() == {IMAGE: Position(low=1, high=1, unfinished=(), replay_from=0)}
+    lane.at_end(SENSOR, 5, now_ms=0)
+    assert lane.take_changed() == {SENSOR: Position(low=5, high=5, unfinished=(), replay_from=0)}
+
+
+def test_what_waits_and_what_was_deleted_is_counted() -> None:
+    positions = {modality: Position.at(0) for modality in Modality}
+    lane = Lane(RULES, positions | {SPEECH: Position(low=3, high=9, unfinished=(3, 4), replay_from=1)})
+    assert lane.unfinished(SPEECH) == 2
+    assert not lane.admit(SPEECH, 8)
+    assert lane.vanished(SPEECH) == 2
+    assert lane.unfinished(SPEECH) == 0
+
+
+def test_a_new_record_ends_the_idleness_of_its_partition() -> None:
+    lane = fresh()
+    take(lane, SPEECH, 0, b"a", 5_000)
+    take(lane, IMAGE, 0, b"b", 5_000)
+    lane.at_end(SENSOR, 0, now_ms=0)
+    lane.admit(SENSOR, 0)
+    lane.advance(now_ms=1_000)
+    assert lane.watermark_ms is None
+    lane.at_end(SENSOR, 1, now_ms=1_000)
+    lane.advance(now_ms=1_050)
+    assert lane.watermark_ms == 4_900
+
+
+def test_a_paused_partition_holds_the_watermark() -> None:
+    lane = fresh()
+    take(lane, SPEECH, 0, b"a", 5_000)
+    take(lane, IMAGE, 0, b"b", 5_000)
+    lane.at_end(SENSOR, 0, now_ms=0)
+    lane.not_at_end(SENSOR)
+    lane.advance(now_ms=1_000)
+    assert lane.watermark_ms is None
+    assert lane.leading(0, now_ms=1_000) == set()
+    take(lane, SPEECH, 1, b"c", 9_000)
+    assert lane.leading(3_000, now_ms=1_000) == {SPEECH}

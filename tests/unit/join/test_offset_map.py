@@ -1,0 +1,72 @@
+"""The text of an offset map: what fits, and what is refused."""
+
+import base64
+import random
+
+import pytest
+
+from pipeline.join.offset_map import MAX_CHARACTERS, PREFIX, MapTooLarge, UnreadableMap, decode, encode
+from pipeline.join.tracker import Position
+
+POSITION = Position(low=1_000, high=1_200, unfinished=(1_000, 1_007, 1_150), replay_from=900, amendable=(905, 1_001))
+
+
+def test_the_text_is_fixed() -> None:
+    text = encode(POSITION, "speech", 3)
+    assert decode("tm1:0*qz=4FPzZJHeR3#G25^fDRl0E}a5a", "speech", 3, 1_000) == POSITION
+    assert text.startswith("tm1:")
+    assert text.isascii()
+    assert "\0" not in text
+
+
+@pytest.mark.parametrize(
+    ("topic", "partition", "offset"), [("image", 3, 1_000), ("speech", 4, 1_000), ("speech", 3, 1_001)]
+)
+def test_a_map_of_another_place_is_refused(topic: str, partition: int, offset: int) -> None:
+    with pytest.raises(UnreadableMap, match="checksum"):
+        decode(encode(POSITION, "speech", 3), topic, partition, offset)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is not an offset map"),
+        ("consumer-1 was here", "is not an offset map"),
+        ("tm1:", "too short"),
+        ("tm1:\N{SNOWMAN}", "damaged"),
+        ("tm1:12 45", "damaged"),
+    ],
+)
+def test_what_is_no_map_says_what_to_do(text: str, problem: str) -> None:
+    with pytest.raises(UnreadableMap, match=problem) as caught:
+        decode(text, "speech", 3, 1_000)
+    assert "speech[3] at offset 1000" in str(caught.value)
+    assert "trimodal offsets reset" in str(caught.value)
+
+
+def test_a_newer_map_is_refused_by_its_version() -> None:
+    raw = bytearray(base64.b85decode(encode(POSITION, "speech", 3)[len(PREFIX) :]))
+    raw[0] = 3
+    with pytest.raises(UnreadableMap, match="version 3"):
+        decode(PREFIX + base64.b85encode(bytes(raw)).decode(), "speech", 3, 1_000)
+
+
+def test_26_000_offsets_always_fit() -> None:
+    rng = random.Random(1)
+    unfinished = (0, *sorted(rng.sample(range(1, 25_999), 13_000)))
+    text = encode(Position(0, 26_000, unfinished, 0), "speech", 0)
+    assert 3_900 < len(text) <= MAX_CHARACTERS
+    assert decode(text, "speech", 0, 0).unfinished == unfinished
+
+
+def test_amendable_offsets_give_way_where_there_is_no_room() -> None:
+    unfinished = (0, *sorted(random.Random(1).sample(range(1, 25_999), 12_000)))
+    amendable = tuple(sorted(set(random.Random(2).sample(range(1, 25_999), 2_000)) - set(unfinished)))
+    text = encode(Position(0, 26_000, unfinished, 0, amendable), "speech", 0)
+    assert len(text) <= MAX_CHARACTERS
+    assert decode(text, "speech", 0, 0) == Position(0, 26_000, unfinished, 0)
+
+
+def test_a_map_that_does_not_fit_says_what_to_do() -> None:
+    with pytest.raises(MapTooLarge, match=r"speech\[0\].*3 of the 200 records.*more partitions"):
+        encode(POSITION, "speech", 0, limit=20)

@@ -1,0 +1,91 @@
+"""The lane's watermark: the clock is a number in these tests."""
+
+from pipeline.events.records import Modality
+from pipeline.join.watermark import Watermark
+
+SPEECH, IMAGE, SENSOR = Modality
+
+
+def watermark_of(speech: int | None, image: int | None, sensor: int | None) -> Watermark:
+    watermark = Watermark(out_of_order_ms=100, idle_ms=1_000)
+    for modality, time_ms in zip(Modality, (speech, image, sensor), strict=True):
+        if time_ms is not None:
+            watermark.observe(modality, time_ms)
+    return watermark
+
+
+def test_it_is_the_slowest_partitions() -> None:
+    assert watermark_of(5_000, 3_000, 9_000).advance(now_ms=0) == 2_900
+
+
+def test_a_partition_that_has_shown_nothing_holds_it() -> None:
+    assert watermark_of(5_000, None, 9_000).advance(now_ms=10**9) is None
+
+
+def test_silence_alone_never_moves_it() -> None:
+    watermark = watermark_of(5_000, 3_000, 9_000)
+    assert watermark.advance(now_ms=10**9) == 2_900
+
+
+def test_a_partition_at_its_end_is_left_out_after_idle_ms() -> None:
+    watermark = watermark_of(5_000, 3_000, 9_000)
+    watermark.at_end(IMAGE, now_ms=100)
+    assert watermark.advance(now_ms=1_099) == 2_900
+    assert watermark.advance(now_ms=1_100) == 4_900
+
+
+def test_a_new_record_ends_idleness() -> None:
+    watermark = watermark_of(5_000, 3_000, 9_000)
+    watermark.at_end(IMAGE, now_ms=0)
+    watermark.observe(IMAGE, 3_500)
+    assert watermark.advance(now_ms=5_000) == 3_400
+
+
+def test_a_paused_partition_is_not_at_its_end() -> None:
+    watermark = watermark_of(5_000, 3_000, 9_000)
+    watermark.at_end(IMAGE, now_ms=0)
+    watermark.not_at_end(IMAGE)
+    assert watermark.advance(now_ms=5_000) == 2_900
+
+
+def test_it_never_goes_back() -> None:
+    watermark = watermark_of(5_000, 3_000, 9_000)
+    watermark.at_end(IMAGE, now_ms=0)
+    assert watermark.advance(now_ms=1_000) == 4_900
+    watermark.observe(IMAGE, 3_100)
+    assert watermark.advance(now_ms=1_001) == 4_900
+
+
+def test_with_all_at_their_ends_it_moves_on_with_the_clock() -> None:
+    watermark = watermark_of(5_000, 3_000, 9_000)
+    for modality, now_ms in zip(Modality, (0, 50, 200), strict=True):
+        watermark.at_end(modality, now_ms)
+    assert watermark.advance(now_ms=1_199) == 8_900
+    assert watermark.advance(now_ms=1_200) == 9_900
+    assert watermark.advance(now_ms=4_200) == 12_900
+
+
+def test_an_empty_lane_has_none() -> None:
+    watermark = watermark_of(None, None, None)
+    for modality in Modality:
+        watermark.at_end(modality, now_ms=0)
+    assert watermark.advance(now_ms=10**6) is None
+
+
+def test_leading_partitions_are_those_far_ahead_of_the_slowest() -> None:
+    watermark = watermark_of(5_000, 3_000, 9_000)
+    assert watermark.leading(2_000, now_ms=0) == {SENSOR}
+    assert watermark.leading(1_999, now_ms=0) == {SPEECH, SENSOR}
+    assert watermark.leading(0, now_ms=0) == {SPEECH, SENSOR}
+
+
+def test_a_partition_that_has_shown_nothing_stands_where_the_lane_began() -> None:
+    watermark = watermark_of(5_000, None, 9_000)
+    assert watermark.leading(3_000, now_ms=0) == {SENSOR}
+
+
+def test_nobody_leads_when_all_are_at_their_ends() -> None:
+    watermark = watermark_of(5_000, 3_000, 9_000)
+    for modality in Modality:
+        watermark.at_end(modality, now_ms=0)
+    assert watermark.leading(0, now_ms=1_000) == set()

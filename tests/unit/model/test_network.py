@@ -1,0 +1,119 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.model.network import PRESETS, FusionNetwork, StemConfig, token_counts
+from pipeline.model.specs import ImageSpec, InputSpecs, SensorSpec
+from tests.unit.model.conftest import Inputs, random_inputs
+
+SUBSETS = [(True, False, False), (False, True, False), (False, False, True), (True, True, False)]
+SUBSETS += [(True, False, True), (False, True, True), (True, True, True)]
+
+
+def subset(present: tuple[bool, bool, bool], batch: int) -> torch.Tensor:
+    return torch.tensor(present).expand(batch, 3)
+
+
+def test_small_is_as_large_as_designed() -> None:
+    network = FusionNetwork(PRESETS["small"], InputSpecs())
+    assert sum(parameter.numel() for parameter in network.parameters()) == 436_264
+    assert token_counts(network.config, network.specs) == (24, 16, 16)
+
+
+def test_base_is_as_large_as_designed_and_runs() -> None:
+    network = FusionNetwork(PRESETS["base"], InputSpecs()).eval()
+    assert sum(token_counts(network.config, network.specs)) == 384
+    assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(20e6, rel=0.06)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        output = network(*random_inputs(1), subset((True, True, True), 1))
+    assert counter.get_total_flops() == pytest.approx(16.8e9, rel=0.02)
+    assert output.logits.shape == (1, 10)
+    assert torch.isfinite(output.logits).all()
+
+
+@pytest.mark.parametrize("present", SUBSETS)
+@torch.inference_mode()
+def test_content_of_a_missing_slot_changes_nothing_at_all(
+    network: FusionNetwork, present: tuple[bool, bool, bool]
+) -> None:
+    some, other = random_inputs(4, seed=1), random_inputs(4, seed=2)
+    mixed = Inputs(*(a if there else b for a, b, there in zip(some, other, present, strict=True)))
+    expected, got = (network(*inputs, subset(present, 4)).logits for inputs in (some, mixed))
+    assert torch.equal(expected, got)
+
+
+@torch.inference_mode()
+def test_not_even_nan_leaks_from_a_missing_slot(network: FusionNetwork) -> None:
+    speech, image, sensor = random_inputs(2)
+    present = subset((True, True, False), 2)
+    expected = network(speech, image, sensor, present).logits
+    assert torch.equal(network(speech, image, torch.full_like(sensor, torch.nan), present).logits, expected)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@torch.inference_mode()
+def test_content_of_a_present_slot_changes_the_answer(network: FusionNetwork, place: int) -> None:
+    inputs, other = random_inputs(2, seed=1), random_inputs(2, seed=2)
+    changed = Inputs(*(b if k == place else a for k, (a, b) in enumerate(zip(inputs, other, strict=True))))
+    everything = subset((True, True, True), 2)
+    assert not torch.equal(network(*inputs, everything).logits, network(*changed, everything).logits)
+
+
+@torch.inference_mode()
+def test_presence_may_differ_within_a_batch(network: FusionNetwork) -> None:
+    inputs = random_inputs(len(SUBSETS))
+    together = network(*inputs, torch.tensor(SUBSETS)).logits
+    for row, present in enumerate(SUBSETS):
+        alone = network(*(part[row : row + 1] for part in inputs), subset(present, 1)).logits
+        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_every_parameter_learns_also_the_missing_tokens() -> None:
+    torch.manual_seed(0)
+    network = FusionNetwork(PRESETS["small"], InputSpecs())
+    output = network(*random_inputs(7), torch.tensor(SUBSETS))
+    (output.logits.square().sum() + output.auxiliary.square().sum()).backward()
+    still = [
+        name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert still == []
+    logits = network(*random_inputs(7), torch.tensor(SUBSETS)).logits
+    network.zero_grad()
+    logits.square().sum().backward()
+    missing = network.transformer.missing.grad
+    assert missing is not None
+    assert bool(missing.abs().sum(dim=1).min() > 0)
+
+
+@pytest.mark.parametrize("present", SUBSETS)
+@torch.inference_mode()
+def test_half_precision_answers_the_same(network: FusionNetwork, present: tuple[bool, bool, bool]) -> None:
+    half = FusionNetwork(network.config, network.specs).eval()
+    half.load_state_dict(network.state_dict())
+    half.half_precision()
+    inputs = random_inputs(16)
+    expected, got = network(*inputs, subset(present, 16)), half(*inputs, subset(present, 16))
+    assert got.logits.dtype == torch.float32
+    assert half.features.log_mel.filters.dtype == torch.float32
+    torch.testing.assert_close(got.logits, expected.logits, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("specs", "names"),
+    [
+        (InputSpecs(image=ImageSpec(width=30)), "image width: 30"),
+        (InputSpecs(sensor=SensorSpec(frames=63)), "sensor frames: 63"),
+    ],
+)
+def test_sizes_that_do_not_fit_the_strides_are_refused(specs: InputSpecs, names: str) -> None:
+    with pytest.raises(ValueError, match=names):
+        FusionNetwork(PRESETS["small"], specs)
+
+
+def test_impossible_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="heads 5 must divide d_model 96"):
+        replace(PRESETS["small"], heads=5)
+    with pytest.raises(ValueError, match="needs 2 strides"):
+        StemConfig(widths=(8,), strides=(2,))

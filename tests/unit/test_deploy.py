@@ -1,0 +1,93 @@
+"""The deployment files name settings and commands that exist; no container engine is needed to see that."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from pipeline.cli.app import app
+from pipeline.settings import load
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())
+KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "trimodal.yaml").read_text()))
+DOCKERFILE = (DEPLOY / "docker" / "Dockerfile").read_text()
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def ours() -> dict[str, dict[str, Any]]:
+    return {name: service for name, service in COMPOSE["services"].items() if service.get("image") == "trimodal"}
+
+
+def pods() -> Iterator[dict[str, Any]]:
+    return (entry["spec"]["template"]["spec"] for entry in KUBERNETES if entry["kind"] in {"Job", "StatefulSet"})
+
+
+def commands() -> list[list[str]]:
+    return [service["command"] for service in ours().values()] + [pod["containers"][0]["args"] for pod in pods()]
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_commands_exist(command: list[str]) -> None:
+    assert CliRunner().invoke(app, [*command, "--help"]).exit_code == 0
+
+
+def test_the_images_settings_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in re.findall(r"(TRIMODAL_\w+)=(\S+)", DOCKERFILE):
+        monkeypatch.setenv(name, value)
+    assert load().settings.monitoring.metrics_port == 9_464
+    assert "EXPOSE 9464" in DOCKERFILE
+
+
+@pytest.mark.parametrize("name", ours())
+def test_compose_settings_exist(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in ours()[name]["environment"].items():
+        monkeypatch.setenv(variable, value)
+    settings = load().settings
+    assert settings.kafka.bootstrap_servers == "kafka:9092"
+    assert settings.elasticsearch.url == "http://elasticsearch:9200"
+
+
+def test_compose_replicas_have_names_of_their_own() -> None:
+    members = [s["hostname"] for s in ours().values() if s["command"] == ["run", "fusion"]]
+    assert len(set(members)) == len(members) == 2
+
+
+def test_the_config_map_is_a_settings_file(tmp_path: Path) -> None:
+    (config,) = [entry for entry in KUBERNETES if entry["kind"] == "ConfigMap"]
+    (name, text), *_ = config["data"].items()
+    file = tmp_path / name
+    file.write_text(text)
+    settings = load(file).settings
+    assert settings.topics.replication_factor == 3
+    for pod in pods():
+        container = pod["containers"][0]
+        (variable,) = container["env"]
+        assert variable == {"name": "TRIMODAL_CONFIG_PATH", "value": f"/etc/trimodal/{name}"}
+        assert container["volumeMounts"] == [{"name": "config", "mountPath": "/etc/trimodal"}]
+
+
+def test_replicas_are_stateful_and_are_given_time_to_finish() -> None:
+    programs = [entry for entry in KUBERNETES if entry["kind"] == "StatefulSet"]
+    assert len(programs) == 2
+    for program in programs:
+        assert program["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= 30
+        assert (
+            program["spec"]["selector"]["matchLabels"].items()
+            <= program["spec"]["template"]["metadata"]["labels"].items()
+        )
+
+
+def test_every_copied_path_is_there() -> None:
+    for line in DOCKERFILE.splitlines():
+        if line.startswith("COPY "):
+            for source in line.split()[1:-1]:
+                assert (DEPLOY.parent / source).exists(), source
