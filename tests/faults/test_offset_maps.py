@@ -11,11 +11,8 @@ from pipeline.kafka.groups import reset
 from pipeline.kafka.offsets import OffsetQueries
 from tests.faults.conftest import NewScenario
 from tests.faults.scenario import stopped
+from tests.support.damage import damaged
 from tests.support.world import WAIT_S
-
-
-def damaged(text: str) -> str:
-    return text[:-1] + ("0" if text[-1] != "0" else "1")
 
 
 def foreign(_text: str) -> str:

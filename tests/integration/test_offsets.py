@@ -13,6 +13,7 @@ from pipeline.kafka.errors import Fatal
 from pipeline.kafka.groups import reset
 from pipeline.kafka.offsets import OffsetQueries
 from tests.integration.test_exactly_once import settled, stopped
+from tests.support.damage import damaged
 from tests.support.world import WAIT_S, World
 
 pytestmark = pytest.mark.stack
@@ -28,7 +29,7 @@ def trimodal(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
     return world.run("pipeline.cli", *arguments)
 
 
-def damaged(world: World) -> TopicPartition:
+def with_a_damaged_map(world: World) -> TopicPartition:
     """Runs a replica, stops it, and overwrites one of its maps."""
     records = world.publish(30)
     replica = world.replica("a")
@@ -37,13 +38,12 @@ def damaged(world: World) -> TopicPartition:
     world.await_empty_group()
     where = TopicPartition(world.settings.topics.sources[1], 2)
     committed = OffsetQueries(world.settings.kafka, "test").committed(world.name, [where])[where]
-    changed = committed.metadata[:-1] + ("0" if committed.metadata[-1] != "0" else "1")
-    reset(world.settings.kafka, world.name, {where: Committed(committed.offset, changed)})
+    reset(world.settings.kafka, world.name, {where: Committed(committed.offset, damaged(committed.metadata))})
     return where
 
 
 def test_a_damaged_map_stops_the_consumer_and_can_be_reset(world: World) -> None:
-    where = damaged(world)
+    where = with_a_damaged_map(world)
     replica = world.replica("a")
     assert replica.wait(timeout=WAIT_S) != 0
     assert f"The metadata committed for {where}" in world.log("a")

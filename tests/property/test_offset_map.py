@@ -4,11 +4,13 @@ import base64
 from collections.abc import Callable
 from contextlib import suppress
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.join.offset_map import PREFIX, UnreadableMap, decode, encode
 from pipeline.join.tracker import Position
+from tests.support.damage import damaged
 
 NO_LIMIT = 10**9
 CHARACTERS = st.sampled_from(sorted({*map(chr, range(1, 128)), "\N{LATIN SMALL LETTER E WITH ACUTE}"}))
@@ -72,3 +74,9 @@ def test_arbitrary_bytes_are_refused_or_a_position(raw: bytes) -> None:
     text = PREFIX + base64.b85encode(raw).decode()
     with suppress(UnreadableMap):
         assert decode(text, "speech", 1, 7).low == 7
+
+
+@given(positions())
+def test_what_tests_call_damaged_is_always_refused(position: Position) -> None:
+    with pytest.raises(UnreadableMap, match=r"damaged"):
+        decode(damaged(encode(position, "speech", 1, NO_LIMIT)), "speech", 1, position.low)

@@ -95,8 +95,9 @@ class SlowPredictor(StubPredictor):
 
 
 def is_silent(sample: Sample) -> bool:
-    """Whether the sample's speech is all zeros."""
-    return sample.speech is not None and not sample.speech.any()
+    """Whether the sample's speech is all zeros, and its picture is not: the model warms up with blank samples."""
+    speech, image = sample.speech, sample.image
+    return speech is not None and image is not None and not speech.any() and bool(image.any())
 
 
 def run_out_of_memory_on_silence() -> None:

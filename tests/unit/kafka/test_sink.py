@@ -1,6 +1,7 @@
 """What the transactional sink does when its client fails; the client is a script."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -17,19 +18,15 @@ TRANSACTION = Transaction(
 )
 
 
-def failure(code: int, *, abort: bool = False, fatal: bool = False, retriable: bool = False) -> KafkaException:
-    return KafkaException(KafkaError(code, "told to fail", fatal, retriable, abort))
-
-
-TIMED_OUT = failure(KafkaError._TIMED_OUT, retriable=True)
-FENCED = failure(KafkaError._FENCED, fatal=True)
-ABORT = failure(KafkaError.INVALID_TXN_STATE, abort=True)
+TIMED_OUT = KafkaError(KafkaError._TIMED_OUT, "told to fail", retriable=True)
+FENCED = KafkaError(KafkaError._FENCED, "told to fail", fatal=True)
+ABORT = KafkaError(KafkaError.INVALID_TXN_STATE, "told to fail", txn_requires_abort=True)
 
 
 class Script:
     """Producers that fail at the named calls, each failure once, and note what they are asked."""
 
-    def __init__(self, **failures: list[KafkaException]) -> None:
+    def __init__(self, **failures: list[KafkaError]) -> None:
         self.failures = failures
         self.calls: list[str] = []
         self.producers = 0
@@ -41,7 +38,7 @@ class Script:
     def call(self, name: str) -> None:
         self.calls.append(name)
         if planned := self.failures.get(name):
-            raise planned.pop(0)
+            raise KafkaException(planned.pop(0))
 
 
 class ScriptedProducer:
@@ -59,25 +56,38 @@ class ScriptedProducer:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every look at the clock finds it a minute later, so that no call is tried twice."""
-    ticks = iter(range(0, 10**9, 60))
+    ticks = count(0, 60)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
 
 
-def sink_of(script: Script, monkeypatch: pytest.MonkeyPatch) -> KafkaSink:
-    monkeypatch.setattr(module, "Producer", script.producer)
-    return KafkaSink(KafkaSettings(replica="a"), TopicSettings())
+NewSink = Callable[[Script], KafkaSink]
 
 
-def test_an_error_that_passes_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def sink_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[NewSink]:
+    """Makes sinks over scripts, and closes them: a watchdog's thread would outlive its test."""
+    made: list[KafkaSink] = []
+
+    def make(script: Script) -> KafkaSink:
+        monkeypatch.setattr(module, "Producer", script.producer)
+        made.append(KafkaSink(KafkaSettings(replica="a"), TopicSettings()))
+        return made[-1]
+
+    yield make
+    for sink in made:
+        sink.close()
+
+
+def test_an_error_that_passes_is_tried_again(sink_of: NewSink) -> None:
     script = Script(send_offsets_to_transaction=[TIMED_OUT], commit_transaction=[TIMED_OUT])
-    sink_of(script, monkeypatch).commit(TRANSACTION)
+    sink_of(script).commit(TRANSACTION)
     assert (script.calls.count("send_offsets_to_transaction"), script.calls.count("commit_transaction")) == (2, 2)
     assert script.producers == 1
 
 
-def test_an_abort_comes_after_a_flush_and_keeps_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_abort_comes_after_a_flush_and_keeps_the_producer(sink_of: NewSink) -> None:
     script = Script(commit_transaction=[ABORT])
-    sink = sink_of(script, monkeypatch)
+    sink = sink_of(script)
     with pytest.raises(AbortNeeded):
         sink.commit(TRANSACTION)
     assert script.calls[-2:] == ["flush", "abort_transaction"]
@@ -86,17 +96,17 @@ def test_an_abort_comes_after_a_flush_and_keeps_the_producer(monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_commit_whose_end_is_unknown_needs_a_new_producer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_whose_end_is_unknown_needs_a_new_producer(sink_of: NewSink) -> None:
     script = Script(commit_transaction=[TIMED_OUT])
     with pytest.raises(AbortNeeded, match="read from the committed offsets"):
-        sink_of(script, monkeypatch).commit(TRANSACTION)
+        sink_of(script).commit(TRANSACTION)
     assert script.producers == 2
 
 
 @pytest.mark.usefixtures("clock")
-def test_while_no_broker_answers_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_no_broker_answers_it_waits(sink_of: NewSink) -> None:
     script = Script(send_offsets_to_transaction=[TIMED_OUT])
-    sink = sink_of(script, monkeypatch)
+    sink = sink_of(script)
     script.failures["init_transactions"] = [TIMED_OUT] * 9
     with pytest.raises(AbortNeeded):
         sink.commit(TRANSACTION)
@@ -104,9 +114,9 @@ def test_while_no_broker_answers_it_waits(monkeypatch: pytest.MonkeyPatch) -> No
     sink.commit(TRANSACTION)
 
 
-def test_two_of_one_name_do_not_fence_each_other_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_of_one_name_do_not_fence_each_other_for_ever(sink_of: NewSink) -> None:
     script = Script(commit_transaction=[FENCED] * (MAX_NEW_PRODUCERS + 1))
-    sink = sink_of(script, monkeypatch)
+    sink = sink_of(script)
     for _ in range(MAX_NEW_PRODUCERS):
         with pytest.raises(AbortNeeded):
             sink.commit(TRANSACTION)
