@@ -66,6 +66,7 @@ def _warm_runtime(settings: Settings, bundle: Bundle) -> Runtime:
         half_precision=serving.half_precision,
         batch_size=serving.batch_size,
         threads=serving.threads,
+        compile_network=settings.optimization.enable_model_compilation,
     )
     runtime.warm_up()
     return runtime

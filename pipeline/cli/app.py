@@ -21,7 +21,7 @@ from pipeline.digits.errors import MissingMaterial
 from pipeline.events.errors import RecordError
 from pipeline.join.offset_map import MapTooLarge, UnreadableMap
 from pipeline.kafka.errors import KafkaFailure
-from pipeline.model.errors import BrokenBundle, DeviceUnavailable
+from pipeline.model.errors import BrokenBundle, CompilationFailed, DeviceUnavailable
 from pipeline.search.errors import SearchFailure
 from pipeline.settings import SettingsError
 from pipeline.stack.errors import StackError
@@ -29,6 +29,7 @@ from producers.errors import InvalidInput
 
 EXPECTED = (
     BrokenBundle,
+    CompilationFailed,
     DeviceUnavailable,
     InvalidInput,
     KafkaFailure,

@@ -11,3 +11,7 @@ class DeviceUnavailable(Exception):
 
 class InferenceFailed(Exception):
     """The model cannot answer this batch. The message is a sentence, for the dead letter of the culprit."""
+
+
+class CompilationFailed(Exception):
+    """`torch.compile` does not work on this machine. The message says why and what to do."""

@@ -6,6 +6,7 @@ of these the first stays visible to the others and tells them what is missing, t
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -140,12 +141,19 @@ class Layer(nn.Module):
         self.expand = nn.Linear(width, config.d_feedforward)
         self.contract = nn.Linear(config.d_feedforward, width)
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Takes tokens [batch, tokens, d_model] and a bool mask that broadcasts to [batch, heads, to, from]."""
+    def forward(self, tokens: Tensor, groups: Sequence[int] = (), bias: Tensor | None = None) -> Tensor:
+        """Mixes tokens.
+
+        Args:
+            tokens: [batch, tokens, d_model].
+            groups: Sizes of neighbouring groups of tokens that attend only to their own; () is one group of all.
+            bias: Added to the attention scores, broadcasts to [batch, heads, to, from]; None adds nothing.
+        """
         heads = self.query_key_value(self.attention_norm(tokens)).unflatten(2, (3, self.heads, -1))
-        query, key, value = heads.permute(2, 0, 3, 1, 4)
-        # A bool mask stands for minus infinity in any precision: no constant that FP16 could not hold.
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        parts = heads.permute(2, 0, 3, 1, 4).split(list(groups or (tokens.shape[1],)), dim=3)
+        # Groups are attended to one by one, not masked out: that is less work, and flash attention takes no mask.
+        attended = [F.scaled_dot_product_attention(part[0], part[1], part[2], attn_mask=bias) for part in parts]
+        seen = attended[0] if len(attended) == 1 else torch.cat(attended, dim=2)
         tokens = tokens + self.attention_out(seen.transpose(1, 2).flatten(2))
         hidden = F.gelu(self.expand(self.feedforward_norm(tokens)), approximate="tanh")
         contracted: Tensor = self.contract(hidden)
@@ -157,7 +165,6 @@ class FusionTransformer(nn.Module):
 
     modality: Tensor
     first: Tensor
-    intra_modal: Tensor
 
     def __init__(self, config: NetworkConfig, specs: InputSpecs) -> None:
         super().__init__()
@@ -178,40 +185,46 @@ class FusionTransformer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, config.classes)
         self.auxiliary_heads = nn.ModuleList(nn.Linear(width, config.classes) for _ in range(3))
-        self._register_masks(config.registers)
-
-    def _register_masks(self, registers: int) -> None:
         modality = torch.repeat_interleave(torch.arange(3), torch.tensor(self.slots))
         first = torch.diff(modality, prepend=torch.tensor([-1])) > 0
-        group = torch.cat((torch.full((registers,), -1), modality))
         self.register_buffer("modality", modality, persistent=False)
         self.register_buffer("first", first, persistent=False)
-        self.register_buffer("intra_modal", group[:, None] == group[None, :], persistent=False)
 
-    def forward(self, features: Features, present: Tensor) -> Output:
+    def forward(self, features: Features, present: Tensor | None) -> Output:
         """Classifies normalised inputs.
 
         Args:
             features: The batch's features; what stands in a missing slot is never looked at.
-            present: bool [batch, 3], which of speech, image and sensor are there.
+            present: bool [batch, 3], which of speech, image and sensor are there. None: all of all samples, which
+                needs no attention mask and so lets the fastest kernel run; the answer is the same.
         """
         tokens = self.embed(features, present)
-        tokens = self.layers[0](tokens, self.intra_modal)
+        tokens = self.layers[0](tokens, groups=(self.registers, *self.slots))
         auxiliary = self.classify_alone(tokens)
-        slot_visible = present[:, self.modality] | self.first
-        visible = F.pad(slot_visible, (self.registers, 0), value=True)[:, None, None, :]
+        bias = None if present is None else self.attention_bias(present)
         for layer in self.layers[1:]:
-            tokens = layer(tokens, visible)
+            tokens = layer(tokens, bias=bias)
         logits = self.head(self.norm(tokens[:, 0]))
         return Output(logits.float(), auxiliary.float())
 
-    def embed(self, features: Features, present: Tensor) -> Tensor:
+    def attention_bias(self, present: Tensor) -> Tensor:
+        """Returns minus infinity for what must not be seen, else 0, [batch, 1, 1, registers + tokens].
+
+        In the precision of the network and with rows that begin at multiples of 16 bytes and more, so that the fused
+        kernels take it as it is and no layer has to convert or copy it.
+        """
+        visible = F.pad(present[:, self.modality] | self.first, (self.registers, 0), value=True)
+        tokens = visible.shape[1]
+        bias = torch.zeros(len(visible), -(-tokens // 16) * 16, dtype=self.missing.dtype, device=visible.device)
+        return bias[:, :tokens].masked_fill_(~visible, -torch.inf)[:, None, None, :]
+
+    def embed(self, features: Features, present: Tensor | None) -> Tensor:
         """Returns the first layer's input, [batch, registers + tokens, d_model]."""
         dtype = self.missing.dtype
         views = features.log_mel.transpose(1, 2), features.image, features.sensor.transpose(1, 2)
-        slots = [stem(view.to(dtype)) for stem, view in zip(self.stems, views, strict=True)]
-        there = present[:, self.modality, None]
-        content = torch.where(there, torch.cat(slots, dim=1), self.missing[self.modality])
+        content = torch.cat([stem(view.to(dtype)) for stem, view in zip(self.stems, views, strict=True)], dim=1)
+        if present is not None:
+            content = torch.where(present[:, self.modality, None], content, self.missing[self.modality])
         content = content + self.position_embedding + self.modality_embedding[self.modality]
         return torch.cat((self.register_tokens.expand(len(content), -1, -1), content), dim=1)
 
@@ -240,14 +253,14 @@ class FusionNetwork(nn.Module):
         self.transformer.half()
         return self
 
-    def forward(self, speech: Tensor, image: Tensor, sensor: Tensor, present: Tensor) -> Output:
+    def forward(self, speech: Tensor, image: Tensor, sensor: Tensor, present: Tensor | None) -> Output:
         """Classifies a batch of raw inputs, shaped as the input specs say.
 
         Args:
             speech: int16 [batch, samples].
             image: uint8 [batch, height, width].
             sensor: float32 [batch, frames, channels].
-            present: bool [batch, 3], which of speech, image and sensor are there.
+            present: bool [batch, 3], which of speech, image and sensor are there; None is all.
         """
         output: Output = self.transformer(self.features(speech, image, sensor), present)
         return output

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -9,15 +10,30 @@ import torch
 
 from pipeline.model.buffers import WrongShape
 from pipeline.model.bundle import Bundle
-from pipeline.model.engines import CpuEngine, CudaEngine, Engine, Logits
+from pipeline.model.cuda import CudaEngine
+from pipeline.model.engines import CpuEngine, Engine, Flight, Logits
 from pipeline.model.errors import DeviceUnavailable, InferenceFailed
 from pipeline.model.samples import Sample
 
 Probabilities = npt.NDArray[np.float32]
 
 
+class Pending:
+    """Samples on their way through the model."""
+
+    def __init__(self, runtime: "Runtime", samples: Sequence[Sample], flights: Sequence[Flight] | None) -> None:
+        self._runtime, self._samples, self._flights = runtime, samples, flights
+
+    def result(self) -> Probabilities:
+        """Waits for the answer and returns it; see `Runtime.predict` for what it is and what is raised."""
+        return self._runtime._conclude(self._samples, self._flights)
+
+
 class Runtime:
-    """A loaded model that answers batches. One thread at a time may use it.
+    """A loaded model that answers batches. One thread at a time may use it and what it has pending.
+
+    On a GPU up to `pipeline.model.cuda.SLOTS` batches are on their way at a time: `submit` the next before asking for
+    the `result` of the last, and its copy overlaps with that one's computation.
 
     Attributes:
         bundle: The model.
@@ -34,6 +50,7 @@ class Runtime:
         half_precision: bool = True,
         batch_size: int = 64,
         threads: int | None = None,
+        compile_network: bool = False,
     ) -> None:
         """Chooses the device; `warm_up` or the first batch prepares it.
 
@@ -43,6 +60,7 @@ class Runtime:
             half_precision: FP16 on a GPU; a CPU always computes in FP32.
             batch_size: Most samples at once.
             threads: PyTorch's CPU threads, for the whole process; None leaves its own choice.
+            compile_network: Runs the network through `torch.compile`, which takes a minute or so to start.
 
         Raises:
             DeviceUnavailable: The device is not there.
@@ -55,19 +73,24 @@ class Runtime:
         self.bundle, self.batch_size = bundle, batch_size
         self.device = choose_device(device)
         self.precision = "float16" if half_precision and self.device.type == "cuda" else "float32"
+        self._compile_network = compile_network
         self._engine: Engine | None = None
         self._temperatures = np.asarray(bundle.manifest.temperatures, dtype=np.float32)
 
     def warm_up(self) -> None:
-        """Prepares the device and answers a full batch of silence, so that the first real one is not slow."""
+        """Prepares the device and answers silence in every way that is prepared for, so that no real batch is slow.
+
+        Raises:
+            CompilationFailed: `torch.compile` does not work here.
+            InferenceFailed: The model cannot even answer silence.
+        """
         specs = self.bundle.manifest.specs
-        silence = Sample(
-            speech=np.zeros(specs.speech.samples, np.int16),
-            image=np.zeros((specs.image.height, specs.image.width), np.uint8),
-            sensor=np.zeros((specs.sensor.frames, len(specs.sensor.channels)), np.float32),
-        )
-        self.predict([silence])
-        self.predict([silence] * self.batch_size)
+        speech = np.zeros(specs.speech.samples, np.int16)
+        image = np.zeros((specs.image.height, specs.image.width), np.uint8)
+        sensor = np.zeros((specs.sensor.frames, len(specs.sensor.channels)), np.float32)
+        for silence in (Sample(speech, image, sensor), Sample(speech, image)):
+            self.predict([silence])
+            self.predict([silence] * self.batch_size)
 
     def predict(self, samples: Sequence[Sample]) -> Probabilities:
         """Answers samples; more than `batch_size` go through in several batches.
@@ -79,10 +102,25 @@ class Runtime:
         Raises:
             InferenceFailed: The model cannot answer these samples together; `isolate` finds the culprits.
             DeviceUnavailable: The GPU is lost to this process.
+            CompilationFailed: `torch.compile` does not work here.
         """
+        return self.submit(samples).result()
+
+    def submit(self, samples: Sequence[Sample]) -> Pending:
+        """Starts on samples without waiting for the answer; whatever goes wrong is raised by its `result`."""
+        try:
+            return Pending(self, samples, self._launch(samples))
+        except (WrongShape, RuntimeError):
+            return Pending(self, samples, None)
+
+    def _conclude(self, samples: Sequence[Sample], flights: Sequence[Flight] | None) -> Probabilities:
         if not samples:
             return np.empty((0, len(self.bundle.manifest.labels)), np.float32)
-        logits = self._logits(samples)
+        logits: Logits | None = None
+        with suppress(WrongShape, RuntimeError):
+            logits = _collected(flights or self._launch(samples))
+        if logits is None:
+            logits = self._with_care(samples)
         broken = int((~np.isfinite(logits)).any(axis=1).sum())
         if broken:
             raise InferenceFailed(f"The model's answer is not a number for {broken} of {len(samples)} samples.")
@@ -91,12 +129,17 @@ class Runtime:
         probabilities: Probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
         return probabilities
 
-    def _logits(self, samples: Sequence[Sample]) -> Logits:
+    def _launch(self, samples: Sequence[Sample]) -> list[Flight]:
+        if self._engine is None:
+            self._engine = self._start_engine()
+        starts = range(0, len(samples), self.batch_size)
+        return [self._engine.launch(samples[start : start + self.batch_size]) for start in starts]
+
+    def _with_care(self, samples: Sequence[Sample]) -> Logits:
+        """Tries again, with half the batch size as often as memory runs out."""
         while True:
             try:
-                if self._engine is None:
-                    self._engine = self._start_engine()
-                return self._engine.logits(samples)
+                return _collected(self._launch(samples))
             except WrongShape as error:
                 raise InferenceFailed(str(error)) from error
             except RuntimeError as error:
@@ -105,17 +148,27 @@ class Runtime:
                 if self.batch_size == 1:
                     raise InferenceFailed(f"{self.device} has too little memory for one sample: {error}") from error
             # Outside the handler: the exception's frames would keep the engine's memory.
-            self.batch_size //= 2
-            self._engine = None
-            gc.collect()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            self._halve()
+
+    def _halve(self) -> None:
+        if self._engine is not None:
+            self._engine.land()
+        self._engine = None
+        self.batch_size //= 2
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _start_engine(self) -> Engine:
         if self.device.type == "cpu":
-            return CpuEngine(self.bundle, self.batch_size)
-        half = self.precision == "float16"
-        return CudaEngine(self.bundle, self.batch_size, self.device, half_precision=half)
+            return CpuEngine(self.bundle, self.batch_size, compile_network=self._compile_network)
+        return CudaEngine(
+            self.bundle,
+            self.batch_size,
+            self.device,
+            half_precision=self.precision == "float16",
+            compile_network=self._compile_network,
+        )
 
 
 def isolate(
@@ -155,6 +208,10 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise DeviceUnavailable(f"The device {name!r} is not there: PyTorch sees {gpus} CUDA devices. Use auto or cpu.")
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def _collected(flights: Sequence[Flight]) -> Logits:
+    return np.concatenate([flight.collect() for flight in flights])
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

@@ -33,6 +33,11 @@ class Sample:
         return self.speech is not None, self.image is not None, self.sensor is not None
 
     @property
+    def is_complete(self) -> bool:
+        """Whether all three are there."""
+        return self.speech is not None and self.image is not None and self.sensor is not None
+
+    @property
     def subset(self) -> int:
         """Index of the presence subset: speech is 1, image 2, sensor 4, added up."""
         return sum(1 << place for place, there in enumerate(self.present) if there)

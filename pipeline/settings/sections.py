@@ -154,8 +154,8 @@ class OptimizationSettings(Section):
 
     enable_tensorrt: Literal[False] = False
     """TensorRT engines: not supported."""
-    enable_model_compilation: Literal[False] = False
-    """torch.compile: not supported yet."""
+    enable_model_compilation: bool = False
+    """Run the network through torch.compile. It takes a minute or more to start and needs a C++ compiler."""
     memory_pool_size: None = None
     """A fixed pool of device memory: not supported yet; PyTorch's caching allocator sizes itself."""
 

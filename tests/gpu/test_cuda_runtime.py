@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipeline.model.bundle import Bundle
 from pipeline.model.errors import InferenceFailed
 from pipeline.model.network import PRESETS, FusionNetwork
 from pipeline.model.runtime import Runtime, isolate
 from pipeline.model.samples import Sample
-from tests.unit.model.conftest import random_samples
+from tests.unit.model.conftest import random_inputs, random_samples
 
 pytestmark = pytest.mark.gpu
 
@@ -35,6 +36,40 @@ def test_answers_are_those_of_the_cpu(bundle: Bundle, expected: Runtime, *, half
         samples = random_samples(count, seed=count)
         got, right = runtime.predict(samples), expected.predict(samples)
         np.testing.assert_allclose(got, right, atol=0.01 if half_precision else 1e-3)
+
+
+def test_batches_overlap_and_keep_their_own_answers(bundle: Bundle, expected: Runtime) -> None:
+    runtime = Runtime(bundle, device="cuda", batch_size=16)
+    batches = [random_samples(count, seed=count) for count in (16, 3, 16, 9, 16, 1, 70)]
+    pending = [runtime.submit(batch) for batch in batches]
+    for place in (3, 0, 6, 5, 1, 2, 4):
+        np.testing.assert_allclose(pending[place].result(), expected.predict(batches[place]), atol=0.01)
+
+
+def test_complete_batches_are_answered_like_masked_ones(bundle: Bundle) -> None:
+    runtime = Runtime(bundle, device="cuda", batch_size=16)
+    complete = [sample for sample in random_samples(98) if sample.is_complete]
+    partial = random_samples(1)
+    alone = runtime.predict(complete[:9])
+    np.testing.assert_allclose(runtime.predict([*complete[:9], *partial])[:9], alone, atol=0.01)
+
+
+@pytest.mark.parametrize("half_precision", [False, True])
+def test_the_compiled_network_answers_the_same(bundle: Bundle, expected: Runtime, *, half_precision: bool) -> None:
+    runtime = Runtime(bundle, device="cuda", half_precision=half_precision, batch_size=4, compile_network=True)
+    samples = random_samples(20)
+    np.testing.assert_allclose(runtime.predict(samples), expected.predict(samples), atol=0.01)
+
+
+@torch.inference_mode()
+def test_attention_keeps_a_fused_kernel(bundle: Bundle) -> None:
+    network = FusionNetwork(PRESETS["base"], bundle.manifest.specs).eval().cuda().half_precision()
+    inputs = [tensor.cuda() for tensor in random_inputs(4)]
+    flash = [SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION]
+    with sdpa_kernel(flash):
+        network(*inputs, None)
+    with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, *flash]):
+        network(*inputs, torch.tensor([[True, True, False]] * 4, device="cuda"))
 
 
 def test_the_bundle_keeps_its_own_network(bundle: Bundle, expected: Runtime) -> None:

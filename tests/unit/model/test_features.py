@@ -50,6 +50,23 @@ def test_frames_follow_the_spec(rate: int, samples: int, expected: int) -> None:
     assert LogMel(spec, 20)(torch.zeros(2, samples, dtype=torch.int16)).shape == (2, expected, 20)
 
 
+@pytest.mark.parametrize(("rate", "samples"), [(16_000, 16_000), (8_000, 16_000), (16_000, 16_079), (44_100, 30_000)])
+def test_the_spectrum_is_that_of_a_centred_stft(rate: int, samples: int) -> None:
+    log_mel = LogMel(SpeechSpec(sample_rate=rate, samples=samples), 40)
+    speech = torch.randint(-9_000, 9_000, (2, samples), generator=torch.Generator().manual_seed(1)).to(torch.int16)
+    wave = speech.double() / 32_768
+    wave = wave - wave.mean(dim=1, keepdim=True)
+    wave = wave / wave.square().mean(dim=1, keepdim=True).sqrt()
+    window = log_mel.window.double()
+    spectrum = torch.stft(wave, log_mel.fft, log_mel.hop, len(window), window, center=True, return_complex=True)
+    first = (spectrum.shape[2] - log_mel.frames) // 2
+    power = spectrum[:, :, first : first + log_mel.frames].abs().square().transpose(1, 2)
+    energies = torch.log(power @ log_mel.filters.double() + 1e-2)
+    deviation, mean = torch.std_mean(energies, dim=(1, 2), keepdim=True)
+    expected = ((energies - mean) / (deviation + 1e-3)).float()
+    torch.testing.assert_close(log_mel(speech), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_sensor_units_and_origin_do_not_matter() -> None:
     sensor = torch.randn(4, 64, 2)
     torch.testing.assert_close(sensor_motion(sensor * 250 + 1_000), sensor_motion(sensor), atol=1e-3, rtol=1e-3)

@@ -62,6 +62,34 @@ def test_content_of_a_present_slot_changes_the_answer(network: FusionNetwork, pl
 
 
 @torch.inference_mode()
+def test_without_a_mask_complete_samples_are_answered_the_same(network: FusionNetwork) -> None:
+    inputs = random_inputs(16)
+    masked, free = network(*inputs, subset((True, True, True), 16)), network(*inputs, None)
+    torch.testing.assert_close(free.logits, masked.logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(free.auxiliary, masked.auxiliary, atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_groups_attend_as_if_all_others_were_masked_out(network: FusionNetwork) -> None:
+    layer, groups = network.transformer.layers[0], (4, 24, 16, 16)
+    tokens = torch.randn(3, sum(groups), 96, generator=torch.Generator().manual_seed(0))
+    group = torch.repeat_interleave(torch.arange(4), torch.tensor(groups))
+    bias = torch.zeros(60, 60).masked_fill(group[:, None] != group[None, :], -torch.inf)
+    torch.testing.assert_close(layer(tokens, groups=groups), layer(tokens, bias=bias), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_attention_bias_is_laid_out_for_the_fused_kernels(network: FusionNetwork, dtype: torch.dtype) -> None:
+    transformer = FusionNetwork(network.config, network.specs).transformer.to(dtype)
+    bias = transformer.attention_bias(torch.tensor(SUBSETS))
+    assert (bias.dtype, bias.shape) == (dtype, (len(SUBSETS), 1, 1, 60))
+    assert bias.stride(0) * bias.element_size() % 16 == 0
+    assert bias.stride(3) == 1
+    # Registers, and of a missing modality its first token.
+    assert [int((row == 0).sum()) for row in bias[:, 0, 0]] == [4 + 24 + 2, 4 + 16 + 2, 4 + 16 + 2, 45, 45, 37, 60]
+
+
+@torch.inference_mode()
 def test_presence_may_differ_within_a_batch(network: FusionNetwork) -> None:
     inputs = random_inputs(len(SUBSETS))
     together = network(*inputs, torch.tensor(SUBSETS)).logits

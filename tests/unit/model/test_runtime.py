@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pipeline.model.bundle import Bundle
-from pipeline.model.engines import CpuEngine, Logits, graph_sizes
+from pipeline.model.cuda import graph_sizes
+from pipeline.model.engines import CpuEngine, Logits
 from pipeline.model.errors import DeviceUnavailable, InferenceFailed
 from pipeline.model.network import FusionNetwork
 from pipeline.model.runtime import Probabilities, Runtime, choose_device, isolate
@@ -45,6 +46,22 @@ def test_more_samples_than_a_batch_are_answered_like_single_ones(runtime: Runtim
     samples = random_samples(37)
     alone = np.concatenate([runtime.predict([sample]) for sample in samples])
     np.testing.assert_allclose(runtime.predict(samples), alone, atol=1e-5)
+
+
+def test_what_is_submitted_together_may_be_asked_for_in_any_order(runtime: Runtime) -> None:
+    batches = [random_samples(count, seed=count) for count in (16, 3, 40, 1)]
+    expected = [runtime.predict(batch) for batch in batches]
+    pending = [runtime.submit(batch) for batch in batches]
+    for place in (2, 0, 3, 1):
+        assert np.array_equal(pending[place].result(), expected[place])
+
+
+def test_a_failure_comes_with_the_result_of_its_own_batch(runtime: Runtime) -> None:
+    good = random_samples(5)
+    pending = [runtime.submit([Sample(speech=np.zeros(5, np.int16))]), runtime.submit(good)]
+    with pytest.raises(InferenceFailed, match="the model takes int16"):
+        pending[0].result()
+    assert np.array_equal(pending[1].result(), runtime.predict(good))
 
 
 def test_no_samples_give_no_rows(runtime: Runtime) -> None:
@@ -115,7 +132,7 @@ def test_out_of_memory_halves_the_batch_size_and_remembers(runtime: Runtime, mon
     honest = CpuEngine.logits
 
     class SmallMemory(CpuEngine):
-        def __init__(self, bundle: Bundle, batch_size: int) -> None:
+        def __init__(self, bundle: Bundle, batch_size: int, *, compile_network: bool = False) -> None:
             super().__init__(bundle, batch_size)
             started.append(batch_size)
 
@@ -179,8 +196,10 @@ def test_an_impossible_batch_size_is_refused(bundle: Bundle) -> None:
         Runtime(bundle, device="cpu", batch_size=0)
 
 
-@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [1]), (2, [2, 1]), (64, [64, 16, 4, 1]), (100, [100, 25, 6, 1])])
-def test_graph_sizes_shrink_by_quarters(batch_size: int, sizes: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("batch_size", "sizes"), [(1, [1]), (2, [2, 1]), (64, [64, 32, 16, 8, 4, 2, 1]), (100, [100, 50, 25, 12, 6, 3, 1])]
+)
+def test_graph_sizes_shrink_by_halves(batch_size: int, sizes: list[int]) -> None:
     assert graph_sizes(batch_size) == sizes
 
 

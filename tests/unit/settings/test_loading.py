@@ -73,7 +73,6 @@ REFUSED = [
     ("serving: {batch_size: 0}", "serving.batch_size = 0 .*trimodal.yaml.*greater than or equal to 1"),
     ("serving: {device: tpu}", "serving.device = 'tpu'"),
     ("optimization: {enable_tensorrt: true}", "optimization.enable_tensorrt = True .*cannot be honoured"),
-    ("optimization: {enable_model_compilation: true}", "enable_model_compilation = True .*cannot be honoured"),
     ("optimization: {memory_pool_size: 1024}", "memory_pool_size = 1024 .*cannot be honoured"),
     ("model: {tasks: [regression]}", "model.tasks"),
     ("elasticsearch: {username: u}", "username and password go together"),
