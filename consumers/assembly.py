@@ -1,6 +1,7 @@
 """Puts the fusion consumer together from settings."""
 
 import os
+from functools import partial
 
 from consumers.errors import ModelMismatch
 from consumers.fusion import FusionConsumer
@@ -12,19 +13,25 @@ from pipeline.kafka.contract import PartitionListener, Source
 from pipeline.kafka.registry import codec
 from pipeline.kafka.sink import KafkaSink
 from pipeline.kafka.source import KafkaSource
+from pipeline.model import gpu
 from pipeline.model.bundle import SHIPPED, Bundle, load_bundle
 from pipeline.model.inference import Inference, Predictor
-from pipeline.model.request_log import LoggedPredictor
 from pipeline.model.runtime import Runtime
+from pipeline.model.watched import WatchedPredictor
 from pipeline.settings import ModelSettings, Settings
+from pipeline.telemetry import metrics
+from pipeline.telemetry.health import Health
 
 
-def fusion_consumer(settings: Settings, predictor: Predictor | None = None) -> FusionConsumer:
+def fusion_consumer(
+    settings: Settings, predictor: Predictor | None = None, health: Health | None = None
+) -> FusionConsumer:
     """Returns a consumer that is ready to run: topics checked, model warm, group about to be joined.
 
     Args:
         settings: everything.
         predictor: answers instead of the bundle's network; its bundle still names labels and input specs.
+        health: is told how the replica is.
 
     Raises:
         KafkaFailure: the broker or the topics are not as needed.
@@ -35,13 +42,18 @@ def fusion_consumer(settings: Settings, predictor: Predictor | None = None) -> F
     partitions = TopicAdmin(settings.kafka, settings.topics).check()
     bundle = load_bundle(settings.serving.model_path or SHIPPED)
     check_model(bundle, settings.model)
-    records = codec(settings.kafka, settings.topics)
+    records, health = codec(settings.kafka, settings.topics), health or Health()
+    if predictor is None:
+        predictor = _warm_runtime(settings, bundle, health)
+    else:
+        health.note("model", "A stand-in for the model answers.")
     return FusionConsumer(
         settings,
         Inspector(records, partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes),
-        _inference(settings, bundle, predictor or _warm_runtime(settings, bundle)),
+        _inference(settings, bundle, predictor),
         OutputBuilder(records, settings, bundle.manifest),
         lambda listener: connect(settings, listener),
+        health,
     )
 
 
@@ -58,8 +70,9 @@ def check_model(bundle: Bundle, wanted: ModelSettings) -> None:
             )
 
 
-def _warm_runtime(settings: Settings, bundle: Bundle) -> Runtime:
-    serving = settings.serving
+def _warm_runtime(settings: Settings, bundle: Bundle, health: Health) -> Runtime:
+    serving, manifest = settings.serving, bundle.manifest
+    health.note("model", f"The model {manifest.name} {manifest.version} is being loaded.", ok=False)
     runtime = Runtime(
         bundle,
         device=serving.device,
@@ -69,12 +82,19 @@ def _warm_runtime(settings: Settings, bundle: Bundle) -> Runtime:
         compile_network=settings.optimization.enable_model_compilation,
     )
     runtime.warm_up()
+    health.note("model", f"The model {manifest.name} {manifest.version} is loaded and warm on {runtime.device}.")
+    if runtime.device.type == "cuda":
+        metrics.watch_gpu(str(runtime.device), partial(gpu.memory, runtime.device))
+        health.note("gpu", f"The model runs on {gpu.name(runtime.device)}.")
+    else:
+        health.note("gpu", f"No GPU is used (serving.device is {serving.device}): the model runs on the CPU.")
+    metrics.note_build("fusion", manifest.name, manifest.version, str(runtime.device))
     return runtime
 
 
 def _inference(settings: Settings, bundle: Bundle, predictor: Predictor) -> Inference:
     return Inference(
-        LoggedPredictor(predictor) if settings.monitoring.enable_request_logging else predictor,
+        WatchedPredictor(predictor, log=settings.monitoring.enable_request_logging),
         bundle.manifest.specs,
         min_modalities=settings.join.min_modalities,
         in_flight=settings.serving.max_concurrent_requests,

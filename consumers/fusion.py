@@ -5,11 +5,14 @@ thread of its own, and hand their results back.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sized
+from dataclasses import replace
 
 from consumers.lanes import Lanes
 from consumers.ledger import Ledger
 from consumers.outputs import Arrived, Moment, OutputBuilder
+from consumers.vitals import Vitals
 from pipeline.events.errors import RecordError
 from pipeline.events.records import Reason
 from pipeline.join.inspection import Inspector
@@ -29,8 +32,8 @@ from pipeline.kafka.errors import AbortNeeded
 from pipeline.model.batcher import Batcher
 from pipeline.model.inference import Answer, Classified, Failed, Inference, Request, TooFewInputs
 from pipeline.settings import Settings
-from pipeline.telemetry import metrics
 from pipeline.telemetry.clock import monotonic_ms
+from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
 
 POLL_RECORDS = 1_000
@@ -52,6 +55,7 @@ class FusionConsumer(PartitionListener):
         inference: Inference,
         outputs: OutputBuilder,
         connect: Callable[[PartitionListener], tuple[Source, Committer]],
+        health: Health | None = None,
     ) -> None:
         self._inspector = inspector
         self._inference = inference
@@ -60,6 +64,8 @@ class FusionConsumer(PartitionListener):
         self._batcher: Batcher[Moment] = Batcher(settings.serving.batch_size, settings.serving.max_wait_ms)
         self._source, committer = connect(self)
         self._ledger = Ledger(self._lanes, committer, settings.join.commit_min_ms)
+        queues: dict[str, Sized] = {"batch": self._batcher, "model": inference, "commit": self._ledger}
+        self._vitals = Vitals(self._lanes, self._source, committer, queues, health or Health())
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set, then finishes what is in flight and commits it."""
@@ -77,7 +83,7 @@ class FusionConsumer(PartitionListener):
         """Takes everything one step further. Raises AbortNeeded or Fatal."""
         busy = self._is_draining() or not self._ledger.is_settled
         arrivals = self._source.poll(POLL_RECORDS, BUSY_POLL_S if busy else QUIET_POLL_S)
-        metrics.note_records(arrival.topic for arrival in arrivals if isinstance(arrival, Message))
+        self._vitals.received(Counter(arrival.topic for arrival in arrivals if isinstance(arrival, Message)))
         for arrival in arrivals:
             match arrival:
                 case Message():
@@ -92,6 +98,7 @@ class FusionConsumer(PartitionListener):
             self._conclude(answer)
         self._ledger.commit_if_due(self._source.group_metadata, monotonic_ms())
         self._lanes.hold_back(self._source, monotonic_ms(), draining=self._is_draining())
+        self._vitals.watch(monotonic_ms())
 
     # 1. A record comes in. One that was finished before a restart is only remembered.
 
@@ -135,7 +142,7 @@ class FusionConsumer(PartitionListener):
 
     def _classify(self) -> None:
         while self._inference.has_room and (batch := self._batcher.take(monotonic_ms())):
-            metrics.BATCH_SIZE.observe(len(batch))
+            self._vitals.left_for_model(len(batch), self._batcher.waited_ms)
             self._inference.submit([Request(moment, moment.events()) for moment in batch])
 
     # 4. The model has answered: the inputs it used become one prediction, each refused one a dead letter.
@@ -149,8 +156,8 @@ class FusionConsumer(PartitionListener):
                 self._too_late(moment.lane, fresh, "The answer that it would amend was not given.")
             case Classified(_, probabilities) if fresh:
                 prediction, output = self._outputs.prediction(moment, used, probabilities)
-                metrics.PREDICTIONS_OF[len(used)].inc()
-                metrics.LATENCY.observe(prediction.latency_ms / 1_000)
+                answered = replace(moment, records=tuple(used), fresh=tuple(r for r in moment.fresh if r in used))
+                self._vitals.published([answered], [prediction.latency_ms])
                 self._ledger.book(moment.lane, fresh, output)
             case Failed(_, problem):
                 for arrived in fresh:
@@ -164,20 +171,16 @@ class FusionConsumer(PartitionListener):
                 self._dead_letter(moment.lane, record.payload, error.reason, str(error))
 
     def _incomplete(self, lane: Lane, inputs: list[Arrived]) -> None:
+        detail = f"{len(inputs)} usable of 3 inputs came for its key in its window."
         for arrived in inputs:
-            self._dead_letter(
-                lane,
-                arrived,
-                Reason.INCOMPLETE,
-                f"{len(inputs)} usable of 3 inputs came for its key in its window.",
-            )
+            self._dead_letter(lane, arrived, Reason.INCOMPLETE, detail)
 
     def _too_late(self, lane: Lane, inputs: list[Arrived], detail: str) -> None:
         for arrived in inputs:
             self._dead_letter(lane, arrived, Reason.LATE, detail)
 
     def _dead_letter(self, lane: Lane, arrived: Arrived, reason: Reason, detail: str) -> None:
-        metrics.DEAD_LETTERS.labels(reason.value).inc()
+        self._vitals.set_aside(arrived.message.topic, reason)
         self._ledger.book(lane, [arrived], self._outputs.dead_letter(arrived.message, reason, detail))
 
     # What can come between: an aborted transaction, a rebalance, the end.

@@ -7,9 +7,11 @@ predictions come again, and a document that is already there stays as it is: at 
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from consumers.watched import WatchedSubscriber
 from pipeline.events.codec import Codec
 from pipeline.events.errors import RecordError
 from pipeline.events.records import DeadLetter, Reason, SourceOffset
@@ -26,6 +28,7 @@ from pipeline.search.client import connect
 from pipeline.search.documents import Document, document
 from pipeline.settings import Settings
 from pipeline.telemetry import metrics
+from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
 
 QUIET_POLL_S = 0.5
@@ -128,17 +131,22 @@ class Indexer:
     def _send(self, pending: Sequence[Pending]) -> list[Pending]:
         """Returns what must be sent again."""
         again, why = [], ""
-        outcomes = self._write_bulk([entry.document for entry in pending])
+        results: Counter[str] = Counter()
+        with metrics.BULK_SECONDS.time():
+            outcomes = self._write_bulk([entry.document for entry in pending])
         for entry, outcome in zip(pending, outcomes, strict=True):
             match outcome:
                 case Indexed(new):
-                    metrics.DOCUMENTS.labels("created" if new else "known").inc()
+                    results["created" if new else "known"] += 1
                 case Rejected(why_rejected):
-                    metrics.DOCUMENTS.labels("rejected").inc()
+                    results["rejected"] += 1
                     self._dead_letter(entry.message, Reason.REJECTED, why_rejected)
                 case Backoff(why_later):
+                    results["later"] += 1
                     again.append(entry)
                     why = why or why_later
+        for result, documents in results.items():
+            metrics.DOCUMENTS.labels(result).inc(documents)
         if again:
             _log.warning("elasticsearch does not take documents", documents=len(again), problem=why)
         return again
@@ -177,8 +185,12 @@ class Indexer:
         self._letters.append(Output(self._settings.topics.dead_letters, message.key, value))
 
 
-def build(settings: Settings) -> Indexer:
+def build(settings: Settings, health: Health | None = None) -> Indexer:
     """Returns an indexer that is ready to run: topics checked, index template installed, group about to be joined.
+
+    Args:
+        settings: everything.
+        health: is told how the indexer is.
 
     Raises:
         KafkaFailure: the broker or the topics are not as needed.
@@ -195,6 +207,8 @@ def build(settings: Settings) -> Indexer:
             producer.publish(output)
         producer.flush()
 
-    subscriber = KafkaSubscriber(kafka, f"{kafka.group}-indexer", topics.predictions)
+    subscriber = WatchedSubscriber(
+        KafkaSubscriber(kafka, f"{kafka.group}-indexer", topics.predictions), health or Health()
+    )
     write = Bulk(client, elasticsearch.url).write
     return Indexer(settings, codec(kafka, topics), subscriber, write, deliver)

@@ -1,6 +1,6 @@
 """The lanes that a replica owns: handed out, paused and put into commits together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from pipeline.events.records import Modality
 from pipeline.join import offset_map
@@ -40,6 +40,34 @@ class Lanes:
         self._paused: set[TopicPartition] = set()
         self._waiting_bytes = 0
         self._full = False
+        self._map_characters: dict[TopicPartition, int] = {}
+        self._longest_map = 0
+        self.is_assigned = False
+
+    @property
+    def held(self) -> Mapping[int, Lane]:
+        """The lanes by their numbers."""
+        return self._lanes
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Payload between the source and its outcome."""
+        return self._waiting_bytes
+
+    @property
+    def paused(self) -> Collection[TopicPartition]:
+        """The partitions that are held back."""
+        return self._paused
+
+    @property
+    def map_characters(self) -> Mapping[TopicPartition, int]:
+        """How long the offset maps are that were last taken."""
+        return self._map_characters
+
+    @property
+    def longest_map(self) -> int:
+        """The most characters that an offset map has had since the start."""
+        return self._longest_map
 
     def get(self, partition: int) -> Lane | None:
         """Returns the lane of a partition number, if it is ours."""
@@ -48,6 +76,10 @@ class Lanes:
     def modality(self, topic: str) -> Modality:
         """Returns the modality that a source topic carries."""
         return self._modalities[topic]
+
+    def topic(self, modality: Modality) -> str:
+        """Returns the source topic that carries a modality."""
+        return self._topics[modality]
 
     def assign(self, starts: Mapping[TopicPartition, Committed | Fresh]) -> dict[TopicPartition, int]:
         """Makes the lanes from what is committed, after a `clear`; returns the offsets to read from.
@@ -66,7 +98,7 @@ class Lanes:
                     "counts (see `trimodal topics list`) and every member of the group the range assignor."
                 )
             self._lanes[number] = Lane(self._rules, {m: position for m, position in whole.items() if position})
-        metrics.LANES.set(len(self._lanes))
+        self.is_assigned = True
         return {where: position.replay_from for where, position in positions.items()}
 
     def clear(self) -> None:
@@ -75,7 +107,8 @@ class Lanes:
         self._under_pressure.clear()
         self._paused.clear()
         self._waiting_bytes = 0
-        metrics.LANES.set(0)
+        self._map_characters.clear()
+        self.is_assigned = False
 
     def at_end(self, end: EndOfPartition, now_ms: int) -> None:
         """A partition has delivered everything it holds."""
@@ -95,8 +128,6 @@ class Lanes:
         for lane in self._lanes.values():
             if outcomes := lane.advance(now_ms):
                 yield lane, outcomes
-        metrics.OPEN_WINDOWS.set(sum(lane.open_windows for lane in self._lanes.values()))
-        metrics.WAITING_BYTES.set(self._held_bytes())
 
     def take_offsets(self) -> dict[TopicPartition, Committed]:
         """Returns the positions that have changed since the last call, with their maps.
@@ -112,7 +143,8 @@ class Lanes:
                 text = offset_map.encode(position, where.topic, number)
                 offsets[where] = Committed(position.low, text)
                 longest = max(longest, len(text))
-                metrics.note_offset_map(where.topic, len(text))
+                self._map_characters[where] = len(text)
+            self._longest_map = max(self._longest_map, longest)
             self._note_pressure(number, longest)
         return offsets
 
@@ -143,8 +175,8 @@ class Lanes:
             source.resume(sorted(resumed, key=str))
         if paused := wanted - self._paused:
             source.pause(sorted(paused, key=str))
+            metrics.PAUSES.inc(len(paused))
         self._paused = wanted
-        metrics.PAUSED_PARTITIONS.set(len(wanted))
 
     def _held_bytes(self) -> int:
         return self._waiting_bytes + sum(lane.kept_bytes for lane in self._lanes.values())

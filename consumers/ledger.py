@@ -34,6 +34,10 @@ class Ledger:
         self._last_commit_ms = 0
         self._aborts_in_a_row = 0
 
+    def __len__(self) -> int:
+        """The number of outputs that wait for a transaction."""
+        return len(self._booked)
+
     @property
     def is_settled(self) -> bool:
         """Whether nothing is booked and nothing on its way."""

@@ -25,6 +25,7 @@ from pipeline.model.errors import BrokenBundle, CompilationFailed, DeviceUnavail
 from pipeline.search.errors import SearchFailure
 from pipeline.settings import SettingsError
 from pipeline.stack.errors import StackError
+from pipeline.telemetry.serving import PortTaken
 from producers.errors import InvalidInput
 
 EXPECTED = (
@@ -36,6 +37,7 @@ EXPECTED = (
     MapTooLarge,
     MissingMaterial,
     ModelMismatch,
+    PortTaken,
     ProgramFailed,
     RecordError,
     SearchFailure,

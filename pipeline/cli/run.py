@@ -2,13 +2,17 @@
 
 import signal
 import threading
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from pipeline.cli import context
+from pipeline.kafka.reachability import BrokerProbe
 from pipeline.settings import Settings
 from pipeline.telemetry import logs, metrics
+from pipeline.telemetry.health import Health
+from pipeline.telemetry.serving import serve
 
 app = typer.Typer(help="Run one of the programs until it is told to stop (SIGTERM or Ctrl-C).", no_args_is_help=True)
 _Group = Annotated[str | None, typer.Option(help="Sets kafka.group: the replicas of one group share the work.")]
@@ -28,8 +32,8 @@ def fusion(
     from consumers.assembly import fusion_consumer  # noqa: PLC0415  (loads torch, which only this program needs)
 
     settings = context.settings({"kafka": {"group": group, "replica": replica}, "serving": {"device": device}})
-    stop = _start(settings, "fusion")
-    fusion_consumer(settings).run(stop)
+    stop, health = _start(settings, "fusion", needs=("model", "assignment"))
+    fusion_consumer(settings, health=health).run(stop)
 
 
 @app.command(name="indexer")
@@ -38,16 +42,19 @@ def run_indexer(group: _Group = None, replica: _Replica = None) -> None:
     from consumers import indexer  # noqa: PLC0415  (loads Elasticsearch's client, which only this program needs)
 
     settings = context.settings({"kafka": {"group": group, "replica": replica}})
-    stop = _start(settings, "indexer")
-    indexer.build(settings).run(stop)
+    stop, health = _start(settings, "indexer", needs=("assignment",))
+    indexer.build(settings, health).run(stop)
 
 
-def _start(settings: Settings, program: str) -> threading.Event:
-    """Sets logs, metrics and signals up; returns the event that a signal sets."""
+def _start(settings: Settings, program: str, needs: Sequence[str]) -> tuple[threading.Event, Health]:
+    """Sets logs, metrics, health and signals up; returns the event that a signal sets, and what to tell of health."""
     logs.configure(settings.monitoring, program=program, replica=settings.kafka.replica)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    port = metrics.serve(settings.monitoring)
+    health = Health(needs, settings.monitoring.stalled_after_ms / 1_000)
+    health.probe("broker", BrokerProbe(settings.kafka))
+    metrics.note_build(program)
+    port = serve(settings.monitoring, health)
     logs.logger(__name__).info("starting", metrics_port=port, bootstrap_servers=settings.kafka.bootstrap_servers)
-    return stop
+    return stop, health

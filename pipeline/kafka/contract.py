@@ -115,6 +115,9 @@ class Source(Protocol):
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """Takes delivery of these partitions up again."""
 
+    def backlog(self) -> Mapping[TopicPartition, int]:
+        """Returns how many records of each assigned partition are still to be delivered, as of its last fetch."""
+
     def rewind(self) -> None:
         """Hands everything that is assigned to the listener again, from what is committed now."""
 

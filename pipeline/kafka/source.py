@@ -1,13 +1,14 @@
 """The group member that reads the three source topics, from what is committed with its maps."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import Message as ClientMessage
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
+from pipeline.kafka.backlog import backlog
 from pipeline.kafka.clients import Properties, common
 from pipeline.kafka.contract import (
     Arrival,
@@ -81,6 +82,10 @@ class KafkaSource:
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """Takes delivery of these partitions up again."""
         self._consumer.resume(_client_partitions(partitions))
+
+    def backlog(self) -> Mapping[TopicPartition, int]:
+        """Returns how many records of each assigned partition are still to be delivered, as of its last fetch."""
+        return backlog(self._consumer)
 
     def rewind(self) -> None:
         """Hands everything that is assigned to the listener again, from what is committed now."""

@@ -1,12 +1,13 @@
 """A group member that reads one topic at least once: what is done is committed, what is not comes again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import Message as ClientMessage
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
+from pipeline.kafka.backlog import backlog
 from pipeline.kafka.clients import Properties, common
 from pipeline.kafka.contract import Message, TopicPartition
 from pipeline.kafka.errors import Fatal, explain, is_passing, translated
@@ -76,6 +77,7 @@ class KafkaSubscriber:
         self._paused = False
         self._generation = 0
         self._assigned: set[TopicPartition] = set()
+        self._has_assignment = False
         try:
             self._consumer = Consumer(_properties(settings, group))
         except (KafkaException, ValueError) as error:
@@ -119,6 +121,14 @@ class KafkaSubscriber:
             if answer.error is not None:
                 raise translated(answer.error, doing)
 
+    def assigned(self) -> Collection[TopicPartition] | None:
+        """Returns the partitions held; None while the group has not handed them out."""
+        return self._assigned if self._has_assignment else None
+
+    def backlog(self) -> Mapping[TopicPartition, int]:
+        """Returns how many records of each partition held are still to be delivered, as of its last fetch."""
+        return backlog(self._consumer)
+
     def pause(self) -> None:
         """Stops delivery; a rebalance does not start it again."""
         self._paused = True
@@ -151,6 +161,7 @@ class KafkaSubscriber:
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
         self._assigned = {TopicPartition(p.topic, p.partition) for p in partitions}
+        self._has_assignment = True
         consumer.assign(partitions)
         if self._paused:
             consumer.pause(partitions)
@@ -158,7 +169,7 @@ class KafkaSubscriber:
 
     def _on_revoke(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
         self._generation += 1
-        self._assigned = set()
+        self._assigned, self._has_assignment = set(), False
         consumer.unassign()
 
 

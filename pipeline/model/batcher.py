@@ -7,12 +7,17 @@ Item = TypeVar("Item")
 
 
 class Batcher(Generic[Item]):
-    """Gathers items into batches. Pure: time comes in as an argument."""
+    """Gathers items into batches. Pure: time comes in as an argument.
+
+    Attributes:
+        waited_ms: how long the oldest of the batch had waited that was taken last.
+    """
 
     def __init__(self, batch_size: int, max_wait_ms: int) -> None:
         self._batch_size = batch_size
         self._max_wait_ms = max_wait_ms
         self._waiting: deque[tuple[int, Item]] = deque()
+        self.waited_ms = 0
 
     def __len__(self) -> int:
         """The number of items that wait."""
@@ -27,6 +32,7 @@ class Batcher(Generic[Item]):
         full = len(self._waiting) >= self._batch_size
         if not full and not (self._waiting and now_ms - self._waiting[0][0] >= self._max_wait_ms):
             return []
+        self.waited_ms = now_ms - self._waiting[0][0]
         return [self._waiting.popleft()[1] for _ in range(min(self._batch_size, len(self._waiting)))]
 
     def clear(self) -> None:

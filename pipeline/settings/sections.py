@@ -164,11 +164,13 @@ class MonitoringSettings(Section):
     """What the programs tell about themselves."""
 
     enable_metrics: bool = True
-    """Serve Prometheus metrics over HTTP."""
+    """Serve Prometheus metrics and health over HTTP."""
     metrics_host: str = "127.0.0.1"
-    """Address that the metrics are served on."""
+    """Address that metrics and health are served on."""
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
-    """Port that the metrics are served on; 0 picks a free one and logs it."""
+    """Port that metrics and health are served on; 0 picks a free one and logs it."""
+    stalled_after_ms: Annotated[int, Field(ge=1_000)] = 180_000
+    """Without a step of the main loop for so long, /healthz fails; longer than a call to Kafka may take."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severity that is logged."""
     log_format: Literal["auto", "json", "console"] = "auto"

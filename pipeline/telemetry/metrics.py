@@ -1,82 +1,227 @@
-"""Every metric: its name, type, labels, unit and meaning, in this one table."""
+"""Every metric: its name, type, labels, unit and meaning, in this one table. docs/metrics.md shows it to people.
 
-from collections import Counter as TopicCounts
-from collections.abc import Iterable
+Nothing here is called for a single record: what flows is counted by the batch, and what stands (windows, lags,
+queues) is sampled once a second by `consumers.vitals`.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import compress
 
-from pipeline.settings import MonitoringSettings
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
+from pipeline.events.records import Reason
+from pipeline.telemetry.instruments import BatchHistogram, SampledGauge
+
+prometheus_client.disable_created_metrics()
+_REASONS = {reason.value for reason in Reason}
 REGISTRY = CollectorRegistry()
-_MILLISECOND_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000)
-_SECOND_STEPS = tuple(step / 1_000 for step in _MILLISECOND_STEPS)
-_SIZE_STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024)
+ProcessCollector(registry=REGISTRY)
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024)
 
-RECORDS = Counter(
-    "trimodal_records_total", "Source records read, by topic; those read again after a restart too.", ["topic"],
-    registry=REGISTRY,
-)  # fmt: skip
-PREDICTIONS = Counter(
-    "trimodal_predictions_total", "Predictions handed to a transaction, by number of inputs.", ["inputs"],
-    registry=REGISTRY,
-)  # fmt: skip
-DEAD_LETTERS = Counter(
-    "trimodal_dead_letters_total", "Dead letters handed to a transaction or published, by reason.", ["reason"],
-    registry=REGISTRY,
-)  # fmt: skip
-TRANSACTIONS = Counter(
-    "trimodal_transactions_total", "Kafka transactions, by result: committed or aborted.", ["result"],
-    registry=REGISTRY,
-)  # fmt: skip
-PREDICTIONS_OF = {inputs: PREDICTIONS.labels(str(inputs)) for inputs in (1, 2, 3)}
-LATENCY = Histogram(
-    "trimodal_latency_seconds", "From the broker's timestamp of a prediction's newest source record to its answer.",
-    buckets=_SECOND_STEPS, registry=REGISTRY,
-)  # fmt: skip
-BATCH_SIZE = Histogram(
-    "trimodal_batch_size", "Samples in a batch handed to the model.", buckets=_SIZE_STEPS, registry=REGISTRY
-)  # fmt: skip
-OPEN_WINDOWS = Gauge("trimodal_open_windows", "Keys that wait for more inputs.", registry=REGISTRY)
-WAITING_BYTES = Gauge("trimodal_waiting_bytes", "Payload between the source and its outcome.", registry=REGISTRY)
-PAUSED_PARTITIONS = Gauge("trimodal_paused_partitions", "Source partitions held back.", registry=REGISTRY)
-OFFSET_MAP_CHARACTERS = Gauge(
-    "trimodal_offset_map_characters",
-    "Largest offset map of the last commit, by topic.",
-    ["topic"],
-    registry=REGISTRY,
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the table."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    unit: str
+    meaning: str
+
+
+TABLE: list[Metric] = []
+
+
+def _row(kind: str, name: str, unit: str, meaning: str, labels: Sequence[str]) -> Metric:
+    row = Metric(name, kind, tuple(labels), unit, meaning)
+    TABLE.append(row)
+    return row
+
+
+def _counter(name: str, unit: str, meaning: str, *labels: str) -> Counter:
+    _row("counter", name, unit, meaning, labels)
+    return Counter(name, meaning, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, unit: str, meaning: str) -> Gauge:
+    _row("gauge", name, unit, meaning, ())
+    return Gauge(name, meaning, registry=REGISTRY)
+
+
+def _sampled(name: str, unit: str, meaning: str, *labels: str) -> SampledGauge:
+    _row("gauge", name, unit, meaning, labels)
+    return SampledGauge(name, meaning, labels, REGISTRY)
+
+
+def _histogram(name: str, unit: str, meaning: str, steps: Sequence[float], *labels: str) -> Histogram:
+    _row("histogram", name, unit, meaning, labels)
+    return Histogram(name, meaning, labels, buckets=steps, registry=REGISTRY)
+
+
+# What flows.
+RECORDS = _counter(
+    "trimodal_records_total", "records", "Source records read; those read again after a restart too.", "topic"
 )
-OFFSET_MAP_PEAK = Gauge(
-    "trimodal_offset_map_peak_characters",
-    "Largest offset map since the start; 4,095 is the limit.",
-    registry=REGISTRY,
+OUTCOMES = _counter(
+    "trimodal_outcomes_total",
+    "records",
+    "Source records that have their outcome: `joined`, `partial`, `amended`, or a dead letter's reason.",
+    "topic",
+    "outcome",
 )
-LANES = Gauge("trimodal_lanes", "Lanes that this replica owns.", registry=REGISTRY)
-DOCUMENTS = Counter(
-    "trimodal_documents_total", "Documents sent to Elasticsearch: created, known or rejected.", ["result"],
-    registry=REGISTRY,
-)  # fmt: skip
+PREDICTIONS = _counter(
+    "trimodal_predictions_total", "predictions", "Predictions handed to a transaction, by number of inputs.", "inputs"
+)
+DEAD_LETTERS = _counter(
+    "trimodal_dead_letters_total", "records", "Dead letters handed to a transaction or published.", "reason"
+)
+_row(
+    "histogram",
+    "trimodal_latency_seconds",
+    "seconds",
+    "From the broker's timestamp of a prediction's newest source record to its answer.",
+    ("inputs",),
+)
+LATENCY = BatchHistogram(TABLE[-1].name, TABLE[-1].meaning, TABLE[-1].labels, _SECONDS, REGISTRY)
+
+# The model.
+BATCH_SIZE = _histogram("trimodal_batch_size", "samples", "Samples in a batch handed to the model.", _SIZES)
+MODEL_SECONDS = _histogram("trimodal_model_seconds", "seconds", "The model's time for one batch.", _SECONDS)
+QUEUE_WAIT = _histogram(
+    "trimodal_queue_wait_seconds",
+    "seconds",
+    "How long the oldest of a batch waited: for the batch to leave (`batch`), for the model (`model`).",
+    _SECONDS,
+    "queue",
+)
+QUEUE_LENGTH = _sampled(
+    "trimodal_queue_length",
+    "samples, batches, outputs",
+    "What waits: samples for a batch (`batch`), batches in flight (`model`), outputs for a transaction (`commit`).",
+    "queue",
+)
+
+# The join.
+LANES = _gauge("trimodal_lanes", "lanes", "Lanes that this replica owns.")
+OPEN_WINDOWS = _gauge("trimodal_open_windows", "keys", "Keys that wait for more inputs.")
+WAITING_BYTES = _gauge("trimodal_waiting_bytes", "bytes", "Payload between the source and its outcome.")
+KEPT_BYTES = _gauge("trimodal_kept_bytes", "bytes", "Payload of finished records, kept for amendments.")
+WATERMARK_LAG = _sampled(
+    "trimodal_watermark_lag_seconds", "seconds", "How far a lane's watermark is behind the clock.", "lane"
+)
+CONSUMER_LAG = _sampled(
+    "trimodal_consumer_lag_records",
+    "records",
+    "Records of a partition still to be read, as of its last fetch.",
+    "topic",
+    "partition",
+)
+PAUSED_PARTITIONS = _gauge("trimodal_paused_partitions", "partitions", "Source partitions held back now.")
+PAUSES = _counter("trimodal_pauses_total", "pauses", "Times that a source partition was held back.")
+
+# The commits.
+TRANSACTIONS = _counter("trimodal_transactions_total", "transactions", "Kafka transactions that ended.", "result")
+COMMIT_SECONDS = _histogram(
+    "trimodal_commit_seconds", "seconds", "A transaction from begin to commit or abort.", _SECONDS, "result"
+)
+LAST_COMMIT = _gauge(
+    "trimodal_last_commit_timestamp_seconds", "seconds since 1970", "When the last commit went through; 0 before it."
+)
+OFFSET_MAP_BYTES = _sampled(
+    "trimodal_offset_map_bytes", "bytes", "The offset map last committed for a partition.", "topic", "partition"
+)
+OFFSET_MAP_RATIO = _sampled(
+    "trimodal_offset_map_ratio", "ratio", "A lane's largest offset map as a share of Kafka's limit.", "lane"
+)
+OFFSET_MAP_PEAK = _gauge("trimodal_offset_map_peak_ratio", "ratio", "The largest such share since the start.")
+
+# The indexer.
+DOCUMENTS = _counter(
+    "trimodal_documents_total",
+    "documents",
+    "Documents sent to Elasticsearch: `created`, `known`, `rejected`, or to be sent again `later`.",
+    "result",
+)
+BULK_SECONDS = _histogram("trimodal_bulk_seconds", "seconds", "Elasticsearch's time for one bulk request.", _SECONDS)
+
+# The process.
+READY = _gauge("trimodal_ready", "0 or 1", "Whether /readyz says yes.")
+BUILD = _sampled(
+    "trimodal_build_info",
+    "1",
+    "What runs here.",
+    "program",
+    "version",
+    "model",
+    "model_version",
+    "device",
+)
+_row(
+    "gauge",
+    "trimodal_gpu_memory_bytes",
+    "bytes",
+    "Memory of the GPU: `allocated` and `reserved` by this process, `used` by all, and in `total`.",
+    ("device", "kind"),
+)
+_GPU_MEMORY = TABLE[-1]
 
 
-def serve(settings: MonitoringSettings) -> int | None:
-    """Serves the metrics over HTTP, if enabled; returns the port."""
-    if not settings.enable_metrics:
-        return None
-    server, _ = start_http_server(settings.metrics_port, settings.metrics_host, REGISTRY)
-    return int(server.server_port)
+class _GpuMemory(Collector):
+    """Asks the GPU when it is scraped."""
+
+    def __init__(self, device: str, ask: Callable[[], Mapping[str, int]]) -> None:
+        self._device, self._ask = device, ask
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(_GPU_MEMORY.name, _GPU_MEMORY.meaning, labels=_GPU_MEMORY.labels)
+        for kind, size in self._ask().items():
+            family.add_metric((self._device, kind), size)
+        return (family,)
 
 
-def note_records(topics: Iterable[str]) -> None:
-    """Records of these topics were read."""
-    for topic, count in TopicCounts(topics).items():
-        RECORDS.labels(topic).inc(count)
+def watch_gpu(device: str, ask: Callable[[], Mapping[str, int]]) -> None:
+    """Shows the GPU's memory from now on.
+
+    Args:
+        device: its name.
+        ask: returns bytes by kind; called from the server's threads.
+    """
+    REGISTRY.register(_GpuMemory(device, ask))
 
 
-_peak_characters = 0
+def note_build(program: str, model: str = "", model_version: str = "", device: str = "") -> None:
+    """Says what runs in this process."""
+    BUILD.replace({(program, _own_version(), model, model_version, device): 1})
 
 
-def note_offset_map(topic: str, characters: int) -> None:
-    """An offset map of this many characters is about to be committed."""
-    global _peak_characters  # noqa: PLW0603  (Gauge has no maximum of its own)
-    _peak_characters = max(_peak_characters, characters)
-    OFFSET_MAP_CHARACTERS.labels(topic).set(characters)
-    OFFSET_MAP_PEAK.set(_peak_characters)
+def note_predictions(inputs: Sequence[int], latencies_ms: Sequence[float]) -> None:
+    """Predictions from so many inputs each were handed to a transaction, so long after the newest input came."""
+    for count, predictions in Tally(inputs).items():
+        PREDICTIONS.labels(str(count)).inc(predictions)
+        of_these = (
+            latencies_ms if predictions == len(inputs) else [*compress(latencies_ms, (i == count for i in inputs))]
+        )
+        LATENCY.observe([latency_ms / 1_000 for latency_ms in of_these], str(count))
+
+
+def note_outcomes(outcomes: Mapping[tuple[str, str], int]) -> None:
+    """So many source records have their outcomes, by topic and outcome."""
+    for (topic, outcome), records in outcomes.items():
+        OUTCOMES.labels(topic, outcome).inc(records)
+        if outcome in _REASONS:
+            DEAD_LETTERS.labels(outcome).inc(records)
+
+
+def _own_version() -> str:
+    try:
+        return version("trimodal")
+    except PackageNotFoundError:
+        return "unknown"

@@ -101,6 +101,10 @@ class MemorySource:
         for where in partitions:
             self._told_end.pop(where, None)
 
+    def backlog(self) -> Mapping[TopicPartition, int]:
+        """Returns how many records are still to be delivered."""
+        return {where: len(self._broker.logs.get(where, [])) - place for where, place in self._next.items()}
+
     def rewind(self) -> None:
         """Reads again from what is committed."""
         mine = [TopicPartition(topic, n) for n in self._broker.share(self) for topic in self._topics]

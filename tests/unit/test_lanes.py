@@ -1,7 +1,7 @@
 """The lanes of a replica: whole or not at all, and held back when they must be."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -21,7 +21,6 @@ from pipeline.kafka.contract import (
 )
 from pipeline.kafka.errors import Fatal
 from pipeline.settings import JoinSettings, Settings
-from pipeline.telemetry import metrics
 
 MIB = 2**20
 SETTINGS = Settings(join=JoinSettings(max_bytes=MIB, max_lead_ms=5_000, out_of_order_ms=0, idle_ms=100))
@@ -50,6 +49,9 @@ class PausableSource:
         raise NotImplementedError
 
     def group_metadata(self) -> GroupMetadata:
+        raise NotImplementedError
+
+    def backlog(self) -> Mapping[TopicPartition, int]:
         raise NotImplementedError
 
     def rewind(self) -> None:
@@ -87,7 +89,7 @@ def arrive(lanes: Lanes, modality: Modality, offset: int, time_ms: int, size: in
 
 def held(lanes: Lanes, source: PausableSource, *, draining: bool = False, now_ms: int = 0) -> set[str]:
     lanes.hold_back(source, now_ms, draining=draining)
-    assert metrics.PAUSED_PARTITIONS._value.get() == len(source.paused)
+    assert set(lanes.paused) == source.paused
     return {partition.topic for partition in source.paused}
 
 
@@ -102,7 +104,8 @@ def test_lanes_are_read_from_where_their_maps_say() -> None:
     starts[where(IMAGE)] = Committed(7, offset_map.encode(position, TOPICS[IMAGE], 0))
     lanes = Lanes(SETTINGS)
     assert lanes.assign(starts) == {where(SPEECH): 3, where(IMAGE): 4, where(SENSOR): 3}
-    assert metrics.LANES._value.get() == 1
+    assert list(lanes.held) == [0]
+    assert lanes.is_assigned
 
 
 def test_a_foreign_map_is_refused() -> None:
@@ -188,13 +191,11 @@ def test_forgotten_lanes_hold_nothing(lanes: Lanes, source: PausableSource) -> N
     for modality in Modality:
         arrive(lanes, modality, 0, 1_000 + modality, MIB)
     held(lanes, source, draining=True)
-    list(lanes.advance(0))
-    assert metrics.WAITING_BYTES._value.get() == 3 * MIB
+    assert lanes.waiting_bytes == 3 * MIB
     lanes.clear()
     assert lanes.get(0) is None
-    assert metrics.LANES._value.get() == 0
-    list(lanes.advance(0))
-    assert metrics.WAITING_BYTES._value.get() == 0
+    assert not lanes.is_assigned
+    assert lanes.waiting_bytes == 0
     fresh = PausableSource()
     lanes.assign({where(modality): Fresh(0) for modality in Modality})
     assert held(lanes, fresh, draining=True) == set()
@@ -203,17 +204,11 @@ def test_forgotten_lanes_hold_nothing(lanes: Lanes, source: PausableSource) -> N
 
 def test_the_largest_map_is_told(lanes: Lanes) -> None:
     lanes.take_offsets()
-    told = metrics.OFFSET_MAP_CHARACTERS.labels(TOPICS[SPEECH])._value.get()
+    told = lanes.map_characters[where(SPEECH)]
     arrive(lanes, SPEECH, 0, 1_000)
     (committed,) = lanes.take_offsets().values()
-    assert metrics.OFFSET_MAP_CHARACTERS.labels(TOPICS[SPEECH])._value.get() == len(committed.metadata) != told
-    assert metrics.OFFSET_MAP_PEAK._value.get() >= len(committed.metadata)
-
-
-def test_open_windows_are_counted(lanes: Lanes) -> None:
-    arrive(lanes, SPEECH, 0, 1_000)
-    list(lanes.advance(0))
-    assert metrics.OPEN_WINDOWS._value.get() == 1
+    assert lanes.map_characters[where(SPEECH)] == len(committed.metadata) != told
+    assert lanes.longest_map >= len(committed.metadata)
 
 
 def test_ends_of_lanes_that_are_not_ours_do_not_matter(lanes: Lanes) -> None:

@@ -11,9 +11,9 @@ import structlog
 from pipeline.events.errors import Invalid
 from pipeline.events.records import Event, Modality
 from pipeline.model.inference import Answer, Classified, Failed, Inference, Request, TooFewInputs
-from pipeline.model.request_log import LoggedPredictor
 from pipeline.model.samples import Sample
 from pipeline.model.specs import InputSpecs
+from pipeline.model.watched import WatchedPredictor
 from tests.support.events import StubPredictor, event
 
 SPEECH, IMAGE, SENSOR = Modality
@@ -123,11 +123,14 @@ def test_requests_are_logged_without_their_contents() -> None:
     def without_picture(samples: Sequence[Sample]) -> bool:
         return any(sample.image is None for sample in samples)
 
-    inference = Inference(LoggedPredictor(StubPredictor(without_picture)), InputSpecs(), 2, 2, 2, WAIT_S)
+    inference = Inference(WatchedPredictor(StubPredictor(without_picture), log=True), InputSpecs(), 2, 2, 2, WAIT_S)
     with structlog.testing.capture_logs() as lines:
         inference.submit([Request("a", events(*Modality))])
         inference.submit([Request("b", events(SPEECH, SENSOR))])
         answers(inference, 2)
     inference.close()
-    assert [(line["event"], line["samples"]) for line in lines] == [("batch answered", 1), ("batch failed", 1)]
-    assert all(set(line) <= {"event", "samples", "ms", "problem", "log_level", "module"} for line in lines)
+    assert [(line["event"], line["samples"], line["complete"]) for line in lines] == [
+        ("batch answered", 1, 1),
+        ("batch failed", 1, 0),
+    ]
+    assert all(set(line) <= {"event", "samples", "complete", "ms", "problem", "log_level", "module"} for line in lines)

@@ -1,0 +1,147 @@
+"""The fusion program's vital signs: what flows is counted by the batch, what stands is sampled once a second."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Sized
+
+from consumers.lanes import Lanes
+from consumers.outputs import Moment
+from pipeline.events.records import Modality, Reason
+from pipeline.join import offset_map
+from pipeline.kafka.committer import Committer
+from pipeline.kafka.contract import Source
+from pipeline.telemetry import metrics
+from pipeline.telemetry.clock import wall_ms
+from pipeline.telemetry.health import Health
+
+EVERY_MS = 1_000
+STUCK_S = 60.0
+
+
+class Vitals:
+    """Watches one replica's parts, from the thread that owns them.
+
+    Args:
+        lanes: what it owns.
+        source: knows how much is still to be read.
+        committer: knows when the last commit went through.
+        queues: what waits in it, by the names that the metrics give them.
+        health: is told of every step, and once a second how things stand.
+        clock_ms: the time of day.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        source: Source,
+        committer: Committer,
+        queues: Mapping[str, Sized],
+        health: Health,
+        clock_ms: Callable[[], int] = wall_ms,
+    ) -> None:
+        self._lanes = lanes
+        self._source = source
+        self._committer = committer
+        self._queues = queues
+        self._health = health
+        self._clock_ms = clock_ms
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._sampled_ms: int | None = None
+        self._behind_since_s: float | None = None
+
+    # What flows.
+
+    def received(self, records: Mapping[str, int]) -> None:
+        """So many records came in, by topic."""
+        for topic, count in records.items():
+            metrics.RECORDS.labels(topic).inc(count)
+
+    def left_for_model(self, samples: int, waited_ms: int) -> None:
+        """A batch has left for the model; its oldest sample had waited so long."""
+        metrics.BATCH_SIZE.observe(samples)
+        metrics.QUEUE_WAIT.labels("batch").observe(waited_ms / 1_000)
+
+    def published(self, moments: Sequence[Moment], latencies_ms: Sequence[float]) -> None:
+        """Predictions from all records of these moments are booked, so long after the newest of each came."""
+        metrics.note_predictions([len(moment.records) for moment in moments], latencies_ms)
+        others = [moment for moment in moments if len(moment.fresh) < len(Modality)]
+        for modality in Modality:
+            self._outcomes[self._lanes.topic(modality), "joined"] += len(moments) - len(others)
+        for moment in others:
+            outcome = "amended" if moment.is_amendment else "partial"
+            for record in moment.fresh:
+                self._outcomes[self._lanes.topic(record.modality), outcome] += 1
+
+    def set_aside(self, topic: str, reason: Reason) -> None:
+        """A dead letter for a record of a topic is booked."""
+        self._outcomes[topic, reason.value] += 1
+
+    # What stands.
+
+    def watch(self, now_ms: int) -> None:
+        """Is called after every step; samples when a second has passed since the last time."""
+        self._health.beat()
+        if self._outcomes:
+            metrics.note_outcomes(self._outcomes)
+            self._outcomes.clear()
+        if self._sampled_ms is None or now_ms - self._sampled_ms >= EVERY_MS:
+            self._sampled_ms = now_ms
+            self._sample()
+
+    def _sample(self) -> None:
+        lanes, maps = self._lanes.held, self._lanes.map_characters
+        metrics.LANES.set(len(lanes))
+        metrics.OPEN_WINDOWS.set(sum(lane.open_windows for lane in lanes.values()))
+        metrics.WAITING_BYTES.set(self._lanes.waiting_bytes)
+        metrics.KEPT_BYTES.set(sum(lane.kept_bytes for lane in lanes.values()))
+        metrics.PAUSED_PARTITIONS.set(len(self._lanes.paused))
+        metrics.QUEUE_LENGTH.replace({(name,): len(queue) for name, queue in self._queues.items()})
+        metrics.OFFSET_MAP_BYTES.replace({(w.topic, str(w.partition)): size for w, size in maps.items()})
+        longest: dict[int, int] = {}
+        for where, size in maps.items():
+            longest[where.partition] = max(size, longest.get(where.partition, 0))
+        limit = offset_map.MAX_CHARACTERS
+        metrics.OFFSET_MAP_RATIO.replace({(str(lane),): size / limit for lane, size in longest.items()})
+        metrics.OFFSET_MAP_PEAK.set(self._lanes.longest_map / limit)
+        self._sample_lags()
+        self._note_assignment()
+
+    def _sample_lags(self) -> None:
+        now_ms, lanes = self._clock_ms(), self._lanes.held
+        backlog = self._source.backlog()
+        behind: dict[tuple[str, ...], float] = {
+            (str(number),): (now_ms - lane.watermark_ms) / 1_000
+            for number, lane in lanes.items()
+            if lane.watermark_ms is not None
+        }
+        metrics.CONSUMER_LAG.replace({(w.topic, str(w.partition)): records for w, records in backlog.items()})
+        metrics.WATERMARK_LAG.replace(behind)
+        records, slowest_s = sum(backlog.values()), max(behind.values(), default=0.0)
+        self._health.note(
+            "lag",
+            f"{records:,} records are still to be read; the slowest watermark is {slowest_s:.1f} s behind the clock.",
+        )
+        self._note_commits(records)
+
+    def _note_commits(self, records: int) -> None:
+        now_s, last_s = time.monotonic(), self._committer.last_commit_s
+        if not records:
+            self._behind_since_s = None
+        elif self._behind_since_s is None:
+            self._behind_since_s = now_s
+        ago = "None has gone through yet" if last_s is None else f"The last one went through {now_s - last_s:.1f} s ago"
+        stuck_s = now_s - max(self._behind_since_s or now_s, last_s or 0.0)
+        if stuck_s < STUCK_S:
+            self._health.note("commits", f"{ago}.")
+        else:
+            says = f"{ago}, and {records:,} records wait: see the log for what Kafka or the model says."
+            self._health.note("commits", says, ok=False)
+
+    def _note_assignment(self) -> None:
+        numbers = sorted(self._lanes.held)
+        if not self._lanes.is_assigned:
+            self._health.note("assignment", "The group has not handed out the lanes yet.", ok=False)
+        elif numbers:
+            self._health.note("assignment", f"{len(numbers)} lanes are held: {', '.join(map(str, numbers))}.")
+        else:
+            self._health.note("assignment", "No lane is left for this replica: others hold them, and it stands by.")
