@@ -39,7 +39,9 @@ def fusion_consumer(
         ModelMismatch: the bundle is not what the settings ask for.
         DeviceUnavailable: the device is not there.
     """
-    partitions = TopicAdmin(settings.kafka, settings.topics).check()
+    admin = TopicAdmin(settings.kafka, settings.topics)
+    partitions = admin.check()
+    settings = _with_map_limit(settings, admin.offset_metadata_bytes())
     bundle = load_bundle(settings.serving.model_path or SHIPPED)
     check_model(bundle, settings.model)
     records, health = codec(settings.kafka, settings.topics), health or Health()
@@ -68,6 +70,11 @@ def check_model(bundle: Bundle, wanted: ModelSettings) -> None:
                 f"model.{setting} asks for {asked!r}, and the bundle {manifest.name} {manifest.version} has {value!r}: "
                 "change the setting, or serving.model_path."
             )
+
+
+def _with_map_limit(settings: Settings, offset_metadata_bytes: int) -> Settings:
+    kafka = settings.kafka.model_copy(update={"offset_metadata_bytes": offset_metadata_bytes})
+    return settings.model_copy(update={"kafka": kafka})
 
 
 def _warm_runtime(settings: Settings, bundle: Bundle, health: Health) -> Runtime:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
+from consumers.maps import MapSizes
 from pipeline.events.records import Modality
 from pipeline.join import offset_map
 from pipeline.join.lane import Lane
@@ -11,11 +12,8 @@ from pipeline.kafka.contract import Committed, EndOfPartition, Fresh, Message, S
 from pipeline.kafka.errors import Fatal
 from pipeline.settings import Settings
 from pipeline.telemetry import metrics
-from pipeline.telemetry.logs import logger
 
-MAP_PRESSURE = 0.75
 RELIEF = 0.8
-_log = logger(__name__)
 
 
 class Lanes:
@@ -36,12 +34,11 @@ class Lanes:
         self._topics = dict(zip(Modality, topics.sources, strict=True))
         self._modalities = {topic: modality for modality, topic in self._topics.items()}
         self._lanes: dict[int, Lane] = {}
-        self._under_pressure: set[int] = set()
+        limit = settings.kafka.map_characters
+        self.maps = MapSizes(limit, offset_map.offsets_that_fit(limit))
         self._paused: set[TopicPartition] = set()
         self._waiting_bytes = 0
         self._full = False
-        self._map_characters: dict[TopicPartition, int] = {}
-        self._longest_map = 0
         self.is_assigned = False
 
     @property
@@ -58,16 +55,6 @@ class Lanes:
     def paused(self) -> Collection[TopicPartition]:
         """The partitions that are held back."""
         return self._paused
-
-    @property
-    def map_characters(self) -> Mapping[TopicPartition, int]:
-        """How long the offset maps are that were last taken."""
-        return self._map_characters
-
-    @property
-    def longest_map(self) -> int:
-        """The most characters that an offset map has had since the start."""
-        return self._longest_map
 
     def get(self, partition: int) -> Lane | None:
         """Returns the lane of a partition number, if it is ours."""
@@ -89,6 +76,9 @@ class Lanes:
             Fatal: a lane is not whole.
         """
         positions = {where: _position(where, start) for where, start in starts.items()}
+        for where, start in starts.items():
+            if isinstance(start, Committed):
+                self.maps.note(where, len(start.metadata), positions[where].high)
         for number in sorted({where.partition for where in starts}):
             whole = {m: positions.get(TopicPartition(topic, number)) for m, topic in self._topics.items()}
             torn = [self._topics[modality] for modality, position in whole.items() if position is None]
@@ -104,10 +94,9 @@ class Lanes:
     def clear(self) -> None:
         """Forgets everything: the lanes are somebody else's, or will be read again."""
         self._lanes.clear()
-        self._under_pressure.clear()
+        self.maps.clear()
         self._paused.clear()
         self._waiting_bytes = 0
-        self._map_characters.clear()
         self.is_assigned = False
 
     def at_end(self, end: EndOfPartition, now_ms: int) -> None:
@@ -137,15 +126,11 @@ class Lanes:
         """
         offsets = {}
         for number, lane in self._lanes.items():
-            longest = 0
             for modality, position in lane.take_changed().items():
                 where = TopicPartition(self._topics[modality], number)
-                text = offset_map.encode(position, where.topic, number)
+                text = offset_map.encode(position, where.topic, number, self.maps.limit)
                 offsets[where] = Committed(position.low, text)
-                longest = max(longest, len(text))
-                self._map_characters[where] = len(text)
-            self._longest_map = max(self._longest_map, longest)
-            self._note_pressure(number, longest)
+                self.maps.note(where, len(text), position.high)
         return offsets
 
     def hold_back(self, source: Source, now_ms: int, *, draining: bool) -> None:
@@ -161,12 +146,13 @@ class Lanes:
             for lane in self._lanes.values():
                 lane.give_up_amendments()
         self._full = self._waiting_bytes > limit
+        self._measure_maps()
         wanted: set[TopicPartition] = set()
         for number, lane in self._lanes.items():
             if self._full and draining:
                 held = set(Modality)
             else:
-                tight = self._full or number in self._under_pressure
+                tight = self._full or self.maps.is_nearly_full(number)
                 held = lane.leading(0 if tight else self._max_lead_ms, now_ms)
             wanted |= {TopicPartition(self._topics[modality], number) for modality in held}
             for modality in held:
@@ -178,16 +164,16 @@ class Lanes:
             metrics.PAUSES.inc(len(paused))
         self._paused = wanted
 
+    def _measure_maps(self) -> None:
+        for number, lane in self._lanes.items():
+            for modality, topic in self._topics.items():
+                where = TopicPartition(topic, number)
+                if self.maps.is_due(where, lane.read_up_to(modality)):
+                    position = lane.position(modality)
+                    self.maps.note(where, offset_map.size(position, topic, number), position.high)
+
     def _held_bytes(self) -> int:
         return self._waiting_bytes + sum(lane.kept_bytes for lane in self._lanes.values())
-
-    def _note_pressure(self, number: int, longest: int) -> None:
-        if longest > MAP_PRESSURE * offset_map.MAX_CHARACTERS:
-            if number not in self._under_pressure:
-                _log.warning("offset map nearly full", lane=number, characters=longest)
-            self._under_pressure.add(number)
-        else:
-            self._under_pressure.discard(number)
 
 
 def _position(where: TopicPartition, start: Committed | Fresh) -> Position:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from consumers.lanes import Lanes
 from consumers.outputs import Moment
 from pipeline.events.records import Modality, Reason
-from pipeline.join import offset_map
 from pipeline.kafka.committer import Committer
 from pipeline.kafka.contract import Source
 from pipeline.telemetry import metrics
@@ -89,7 +88,7 @@ class Vitals:
             self._sample()
 
     def _sample(self) -> None:
-        lanes, maps = self._lanes.held, self._lanes.map_characters
+        lanes, maps = self._lanes.held, self._lanes.maps.characters
         metrics.LANES.set(len(lanes))
         metrics.OPEN_WINDOWS.set(sum(lane.open_windows for lane in lanes.values()))
         metrics.WAITING_BYTES.set(self._lanes.waiting_bytes)
@@ -100,9 +99,9 @@ class Vitals:
         longest: dict[int, int] = {}
         for where, size in maps.items():
             longest[where.partition] = max(size, longest.get(where.partition, 0))
-        limit = offset_map.MAX_CHARACTERS
+        limit = self._lanes.maps.limit
         metrics.OFFSET_MAP_RATIO.replace({(str(lane),): size / limit for lane, size in longest.items()})
-        metrics.OFFSET_MAP_PEAK.set(self._lanes.longest_map / limit)
+        metrics.OFFSET_MAP_PEAK.set(self._lanes.maps.longest / limit)
         self._sample_lags()
         self._note_assignment()
 

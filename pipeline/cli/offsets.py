@@ -12,6 +12,7 @@ from rich.table import Table
 from pipeline.cli import context
 from pipeline.join import offset_map
 from pipeline.join.tracker import Position
+from pipeline.kafka.admin import TopicAdmin
 from pipeline.kafka.contract import Committed, TopicPartition
 from pipeline.kafka.groups import reset as reset_group
 from pipeline.kafka.offsets import OffsetQueries
@@ -55,6 +56,7 @@ def show(group: _Group = None) -> None:
         return
     ages_ms = _oldest_ages_ms(settings, rows)
     ends = OffsetQueries(settings.kafka, "offsets").ends([row.where for row in rows], written=True)
+    limit = TopicAdmin(settings.kafka, settings.topics).offset_metadata_bytes() - 1
     table = Table(box=None, pad_edge=False)
     table.add_column("partition")
     for column in ("committed", "end", "map", "of limit", "unfinished", "oldest"):
@@ -67,7 +69,7 @@ def show(group: _Group = None) -> None:
             f"{row.committed.offset:,}",
             f"{ends[row.where]:,}",
             f"{characters:,}",
-            f"{characters / offset_map.MAX_CHARACTERS:.1%}",
+            f"{characters / limit:.1%}",
             "[red]unreadable[/]" if row.position is None else f"{len(row.position.unfinished):,}",
             "" if age_ms is None else f"{age_ms / 1_000:,.1f} s",
         )

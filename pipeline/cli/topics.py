@@ -32,7 +32,7 @@ def create() -> None:
     kept = [state for state in admin.describe() if state.name not in {plan.name for plan in new}]
     for state in kept:
         _say(f"{state.name} is there with {state.partitions} partitions.")
-    _say(_capacity(chosen, admin.check()))
+    _say(_capacity(chosen, admin))
 
 
 @app.command("list")
@@ -43,7 +43,7 @@ def list_topics() -> None:
     states = admin.describe()
     if states:
         _show(states, admin.offset_counts())
-    _say(_capacity(chosen, admin.check()))
+    _say(_capacity(chosen, admin))
 
 
 @app.command()
@@ -67,8 +67,9 @@ def _admin(chosen: Settings) -> TopicAdmin:
     return TopicAdmin(chosen.kafka, chosen.topics)
 
 
-def _capacity(chosen: Settings, lanes: int) -> str:
-    rate = lane_events_per_second(chosen.join)
+def _capacity(chosen: Settings, admin: TopicAdmin) -> str:
+    lanes = admin.check()
+    rate = lane_events_per_second(chosen.join, admin.offset_metadata_bytes())
     return (
         f"{lanes} lanes, so at most {lanes} fusion replicas can share the work. At join.window_ms="
         f"{chosen.join.window_ms} a lane takes {rate:,} events/s of each source however many have no partner, "

@@ -49,6 +49,10 @@ class Lane:
         """Records of a partition that have no outcome yet."""
         return len(self._trackers[modality])
 
+    def read_up_to(self, modality: Modality) -> int:
+        """The offset below which all records of a partition have been delivered."""
+        return self._trackers[modality].next
+
     def vanished(self, modality: Modality) -> int:
         """Records that a restart should have read again and that the broker had deleted."""
         return self._trackers[modality].vanished

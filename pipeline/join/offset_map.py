@@ -28,6 +28,7 @@ VERSION = 2
 MAX_CHARACTERS = 4_095
 _PLAIN, _ZLIB = 0, 1
 _HEADER_BYTES = 6
+_COUNTS_BYTES = 16  # three varints: the span of a map is below 2**35, its lookback below 2**63
 _MAX_BODY_BYTES = 64 * 2**20
 
 
@@ -37,6 +38,11 @@ class UnreadableMap(Exception):
 
 class MapTooLarge(Exception):
     """The map does not fit into a commit's metadata."""
+
+
+def offsets_that_fit(characters: int) -> int:
+    """Returns how many offsets above the low mark always fit into so many characters, however little they compress."""
+    return 8 * ((characters - len(PREFIX)) * 4 // 5 - _HEADER_BYTES - _COUNTS_BYTES)
 
 
 def encode(position: Position, topic: str, partition: int, limit: int = MAX_CHARACTERS) -> str:
@@ -55,6 +61,11 @@ def encode(position: Position, topic: str, partition: int, limit: int = MAX_CHAR
             "are unfinished. Use more partitions or a shorter join.window_ms."
         )
     return text
+
+
+def size(position: Position, topic: str, partition: int) -> int:
+    """Returns how many characters the map has, whether they fit or not, without what gives way: the amendable."""
+    return len(_encoded(replace(position, amendable=()), topic, partition))
 
 
 def decode(text: str, topic: str, partition: int, offset: int) -> Position:

@@ -51,6 +51,11 @@ class OffsetTracker:
         """The number of unfinished records."""
         return len(self._unfinished)
 
+    @property
+    def next(self) -> int:
+        """The lowest offset that may still be delivered."""
+        return self._next
+
     def admit(self, offset: int) -> bool:
         """Takes note of a delivered record; False if it was finished before the restart.
 

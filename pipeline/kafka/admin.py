@@ -18,7 +18,7 @@ from pipeline.kafka.clients import common
 from pipeline.kafka.errors import Fatal, translated
 from pipeline.kafka.offsets import CONNECT_TIMEOUT_S, OffsetQueries
 from pipeline.kafka.topics import TopicPlan, TopicState, missing, planned, problems
-from pipeline.settings import KafkaSettings, TopicSettings
+from pipeline.settings import OFFSET_METADATA_BYTES, KafkaSettings, TopicSettings
 
 _POLL_S = 0.05
 _BROKER_DEFAULT = -1
@@ -111,6 +111,24 @@ class TopicAdmin:
         for where in partitions:
             counts[where.topic] += following[where] - first[where]
         return dict(counts)
+
+    def offset_metadata_bytes(self) -> int:
+        """Returns what an offset map may have: the setting, or the least offset.metadata.max.bytes of all brokers.
+
+        Where we may not ask, it is Kafka's default.
+        """
+        if self._kafka.offset_metadata_bytes is not None:
+            return self._kafka.offset_metadata_bytes
+        try:
+            brokers = self._client.list_topics(timeout=min(CONNECT_TIMEOUT_S, self._timeout_s)).brokers
+        except KafkaException as error:
+            raise translated(error, f"asking {self._kafka.bootstrap_servers} for its brokers") from error
+        resources = [ConfigResource(ResourceType.BROKER, str(number)) for number in brokers]
+        answers = self._client.describe_configs(resources, request_timeout=self._timeout_s)
+        by_name = {f"broker {resource.name}": answer for resource, answer in answers.items()}
+        found = self._done(by_name, "describing", KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+        limits = [int(entries["offset.metadata.max.bytes"].value) for entries in found.values()]
+        return min(limits, default=OFFSET_METADATA_BYTES)
 
     def delete(self) -> tuple[str, ...]:
         """Deletes our topics with all their records and returns their names."""

@@ -3,12 +3,11 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from pipeline.settings import JoinSettings, TopicSettings
+from pipeline.join.offset_map import offsets_that_fit
+from pipeline.settings import OFFSET_METADATA_BYTES, JoinSettings, TopicSettings
 
 OVERHEAD_BYTES = 64 * 2**10
 """Room for a record's key, headers and batch around its value, and for a dead letter's own fields."""
-OFFSET_MAP_OFFSETS = 26_000
-"""Offsets whose bitmap always fits into a commit's metadata, however little it compresses."""
 LOG_APPEND_TIME = "LogAppendTime"
 REPLICAS_THAT_SURVIVE_ONE = 3
 
@@ -98,13 +97,13 @@ def problems(topics: TopicSettings, states: Collection[TopicState], needed: Coll
             )
 
 
-def lane_events_per_second(join: JoinSettings) -> int:
+def lane_events_per_second(join: JoinSettings, offset_metadata_bytes: int = OFFSET_METADATA_BYTES) -> int:
     """Returns what each source partition can take without ever being paused for its offset map.
 
     An event without its partners stays unfinished while `window_ms` + `out_of_order_ms` of event time pass, and the
     offsets of all that time must fit into the map. Rounded down to two digits.
     """
-    exact = OFFSET_MAP_OFFSETS * 1_000 // (join.window_ms + join.out_of_order_ms)
+    exact = offsets_that_fit(offset_metadata_bytes - 1) * 1_000 // (join.window_ms + join.out_of_order_ms)
     unit: int = 10 ** max(0, len(str(exact)) - 2)
     return exact // unit * unit
 

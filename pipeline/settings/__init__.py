@@ -6,6 +6,7 @@ A value comes from the first of: the command line, the environment (``TRIMODAL_S
 
 from pipeline.settings.loading import Loaded, SettingsError, load
 from pipeline.settings.sections import (
+    OFFSET_METADATA_BYTES,
     ElasticsearchSettings,
     JoinSettings,
     KafkaSettings,
@@ -18,6 +19,7 @@ from pipeline.settings.sections import (
 )
 
 __all__ = [
+    "OFFSET_METADATA_BYTES",
     "ElasticsearchSettings",
     "JoinSettings",
     "KafkaSettings",

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pipeline.events.records import Modality
 
 PREFIX = "TRIMODAL_"
+OFFSET_METADATA_BYTES = 4_096
+"""Kafka's default of offset.metadata.max.bytes."""
 
 Count = Annotated[int, Field(ge=1)]
 Milliseconds = Annotated[int, Field(ge=0)]
@@ -40,12 +42,19 @@ class KafkaSettings(Section):
     """How long a replica may be silent before its lanes go to others."""
     transaction_timeout_ms: Annotated[int, Field(ge=1_000, le=60_000)] = 10_000
     """How long the broker keeps a dead process's transaction open."""
+    offset_metadata_bytes: Annotated[int, Field(ge=256)] | None = None
+    """What the brokers' offset.metadata.max.bytes allows an offset map to have; without it they are asked."""
     retry_backoff_ms: Annotated[int, Field(ge=1)] = 2
     """Wait before a transactional request is repeated; librdkafka's own 100 ms would slow every commit."""
     call_timeout_ms: Annotated[int, Field(ge=1_000)] = 30_000
     """How long one administrative or transactional call may take before it counts as failed."""
     watchdog_ms: Annotated[int, Field(ge=1_000)] = 90_000
     """How long one may hang beyond that in the client before the process ends itself, with its stacks."""
+
+    @property
+    def map_characters(self) -> int:
+        """Most characters of an offset map: the client appends a NUL."""
+        return (self.offset_metadata_bytes or OFFSET_METADATA_BYTES) - 1
 
     @field_validator("client_options", mode="before")
     @classmethod

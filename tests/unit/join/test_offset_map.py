@@ -5,7 +5,15 @@ import random
 
 import pytest
 
-from pipeline.join.offset_map import MAX_CHARACTERS, PREFIX, MapTooLarge, UnreadableMap, decode, encode
+from pipeline.join.offset_map import (
+    MAX_CHARACTERS,
+    PREFIX,
+    MapTooLarge,
+    UnreadableMap,
+    decode,
+    encode,
+    offsets_that_fit,
+)
 from pipeline.join.tracker import Position
 
 POSITION = Position(low=1_000, high=1_200, unfinished=(1_000, 1_007, 1_150), replay_from=900, amendable=(905, 1_001))
@@ -57,6 +65,14 @@ def test_26_000_offsets_always_fit() -> None:
     text = encode(Position(0, 26_000, unfinished, 0), "speech", 0)
     assert 3_900 < len(text) <= MAX_CHARACTERS
     assert decode(text, "speech", 0, 0).unfinished == unfinished
+
+
+@pytest.mark.parametrize("characters", [255, 1_023, MAX_CHARACTERS])
+def test_what_is_said_to_fit_fits(characters: int) -> None:
+    span = offsets_that_fit(characters)
+    rng = random.Random(1)
+    position = Position(2**40, 2**40 + span, (2**40, *sorted(rng.sample(range(2**40 + 1, 2**40 + span), span // 2))), 0)
+    assert characters - 30 <= len(encode(position, "speech", 0, characters)) <= characters
 
 
 def test_amendable_offsets_give_way_where_there_is_no_room() -> None:

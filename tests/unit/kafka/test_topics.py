@@ -98,3 +98,7 @@ def test_creation_time_is_fine_outside_the_sources() -> None:
 def test_a_lane_takes_what_its_offset_map_holds(window_ms: int, out_of_order_ms: int, rate: int) -> None:
     join = JoinSettings(window_ms=window_ms, out_of_order_ms=out_of_order_ms)
     assert lane_events_per_second(join) == rate
+
+
+def test_a_lane_takes_less_where_the_brokers_allow_less() -> None:
+    assert lane_events_per_second(JoinSettings(window_ms=10_000, out_of_order_ms=0), 1_024) == 630
