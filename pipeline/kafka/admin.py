@@ -123,10 +123,13 @@ class TopicAdmin:
             brokers = self._client.list_topics(timeout=min(CONNECT_TIMEOUT_S, self._timeout_s)).brokers
         except KafkaException as error:
             raise translated(error, f"asking {self._kafka.bootstrap_servers} for its brokers") from error
-        resources = [ConfigResource(ResourceType.BROKER, str(number)) for number in brokers]
-        answers = self._client.describe_configs(resources, request_timeout=self._timeout_s)
-        by_name = {f"broker {resource.name}": answer for resource, answer in answers.items()}
-        found = self._done(by_name, "describing", KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+        answers = {}
+        for number in brokers:  # the client takes one broker a call
+            asked = self._client.describe_configs(
+                [ConfigResource(ResourceType.BROKER, str(number))], request_timeout=self._timeout_s
+            )
+            answers |= {f"broker {resource.name}": answer for resource, answer in asked.items()}
+        found = self._done(answers, "describing", KafkaError.CLUSTER_AUTHORIZATION_FAILED)
         limits = [int(entries["offset.metadata.max.bytes"].value) for entries in found.values()]
         return min(limits, default=OFFSET_METADATA_BYTES)
 

@@ -72,7 +72,7 @@ class KafkaNode:
         return self.folder / "data"
 
     def configure(self, jars: Jars) -> None:
-        """Writes `server.properties`."""
+        """Writes `server.properties`, and after it what the stack's own `kafka.properties` has."""
         del jars
         layout = self.layout
         voters = (f"{index}@{HOST}:{port}" for index, port in enumerate(layout.controller_ports, start=1))
@@ -86,6 +86,9 @@ class KafkaNode:
             replicas=layout.brokers,
             in_sync=min(2, layout.brokers),
         )
+        own = self.folder.parent / "kafka.properties"
+        if own.exists():
+            text += f"\n# From {own.name}\n{own.read_text(encoding='ascii')}"
         self.data.mkdir(parents=True, exist_ok=True)
         self._properties.write_text(text, encoding="ascii")
 

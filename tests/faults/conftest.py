@@ -65,13 +65,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def scenario(cluster: Cluster, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewScenario]:
-    """Gives a function that makes the test's scenario; its arguments are those of `Scenario` after the first three."""
+    """Gives a function that makes the test's scenario; its arguments are those of `Scenario` after the first three.
+
+    With `bootstrap_servers` it happens on a cluster of the test's own.
+    """
     with ExitStack() as stack:
 
-        def begin(**options: Any) -> Scenario:
+        def begin(bootstrap_servers: str | None = None, **options: Any) -> Scenario:
             cluster.up()
             name = request.node.name.removeprefix("test_").replace("_", " ")
-            made = Scenario(name, cluster.addresses.bootstrap_servers, tmp_path, **options)
+            made = Scenario(name, bootstrap_servers or cluster.addresses.bootstrap_servers, tmp_path, **options)
             stack.callback(_delete_topics, made)
             return stack.enter_context(made)
 

@@ -241,6 +241,7 @@ class Scenario(World):
         """Waits until every record has its outcome; nothing may be lost or doubled, at no time on the way."""
         deadline = time.monotonic() + SETTLING_S
         while not (report := self._audit()) or not self._is_settled(report):
+            self._check_alive()
             found = report and (report.verdict.total, report.dead_letters)
             assert time.monotonic() < deadline, f"{found} of {self._result.records} in {SETTLING_S} s"
         if self._result.recovery_s == 0:
@@ -252,6 +253,12 @@ class Scenario(World):
         deadline = time.monotonic() + RECOVERY_S
         while not enough(found := assigned(self.settings.kafka, self.name)):
             assert time.monotonic() < deadline, f"{found} after {RECOVERY_S} s, not {wanted}"
+
+    def _check_alive(self) -> None:
+        """Somebody must be at work; without this, a replica that has died is waited for to the end."""
+        if all(process.poll() is not None for process in self.processes):
+            last = [f"{log.name}: {log.read_text().strip()[-1_000:]}" for log in self.logs()]
+            raise AssertionError("\n".join(["no replica is alive", *last]))
 
     def _is_settled(self, report: AuditReport) -> bool:
         return report.is_settled and report.verdict.total.records == self._result.records
@@ -270,6 +277,7 @@ class Scenario(World):
         """Waits until every source partition's commit has seen the records below these offsets."""
         deadline = time.monotonic() + RECOVERY_S
         while behind := self._behind(targets):
+            self._check_alive()
             assert time.monotonic() < deadline, f"no progress in {RECOVERY_S} s: {behind}"
 
     def _ends(self) -> Offsets:

@@ -90,6 +90,10 @@ class World:
         """Returns what a replica has logged."""
         return (self._logs / f"{self.name}-{replica}.log").read_text()
 
+    def logs(self) -> list[Path]:
+        """Returns the logs of all replicas."""
+        return sorted(self._logs.glob(f"{self.name}-*.log"))
+
     def await_empty_group(self) -> None:
         """Waits until the sessions of stopped static members have ended."""
         deadline = time.monotonic() + WAIT_S

@@ -36,6 +36,14 @@ def test_three_brokers_keep_three_replicas_two_of_them_in_sync(tmp_path: Path) -
     assert config["transaction.state.log.min.isr"] == config["min.insync.replicas"] == "2"
 
 
+def test_settings_of_ones_own_come_after_ours(tmp_path: Path) -> None:
+    (tmp_path / "kafka.properties").write_text("offset.metadata.max.bytes=1024\nmin.insync.replicas=1\n")
+    config = properties(tmp_path, THREE, 1)
+
+    assert config["offset.metadata.max.bytes"] == "1024"
+    assert config["min.insync.replicas"] == "1"
+
+
 def test_a_directory_with_any_letters_is_escaped_as_java_properties_are(tmp_path: Path) -> None:
     folder = tmp_path / "a ü \\ 😀"
 
