@@ -123,7 +123,7 @@ class TopicAdmin:
             brokers = self._client.list_topics(timeout=min(CONNECT_TIMEOUT_S, self._timeout_s)).brokers
         except KafkaException as error:
             raise translated(error, f"asking {self._kafka.bootstrap_servers} for its brokers") from error
-        answers = {}
+        answers: dict[str, Future[Any]] = {}
         for number in brokers:  # the client takes one broker a call
             asked = self._client.describe_configs(
                 [ConfigResource(ResourceType.BROKER, str(number))], request_timeout=self._timeout_s
