@@ -76,6 +76,7 @@ def test_record_that_fails_the_model(scenario: NewScenario, how: str) -> None:
     assert stopped(replica) == 0
 
 
+@pytest.mark.slow_faults
 def test_silent_topic(scenario: NewScenario) -> None:
     here = scenario()
     replica = here.replica("a")
@@ -92,6 +93,7 @@ def test_silent_topic(scenario: NewScenario) -> None:
     assert stopped(replica) == 0
 
 
+@pytest.mark.slow_faults
 def test_wrong_clocks(scenario: NewScenario) -> None:
     here = scenario()
     replica = here.replica("a")

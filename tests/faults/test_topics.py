@@ -30,7 +30,8 @@ def delete_everything_there_is(here: Scenario) -> int:
     queries = OffsetQueries(here.settings.kafka, "test")
     ends = queries.ends(queries.partitions(here.settings.topics.sources))
     gone = [ClientTopicPartition(where.topic, where.partition, end) for where, end in ends.items()]
-    for answer in admin(here).delete_records(gone).values():
+    client = admin(here)  # without a name it would end before its answers come
+    for answer in client.delete_records(gone).values():
         answer.result(timeout=WAIT_S)
     return sum(ends.values())
 
@@ -57,7 +58,8 @@ def test_retention_deletes_below_the_committed_offset(scenario: NewScenario) -> 
 
 def grow(here: Scenario, topics: tuple[str, ...], partitions: int) -> None:
     wanted = [NewPartitions(topic, partitions) for topic in topics]
-    for answer in admin(here).create_partitions(wanted).values():
+    client = admin(here)
+    for answer in client.create_partitions(wanted).values():
         answer.result(timeout=WAIT_S)
 
 

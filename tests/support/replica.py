@@ -30,7 +30,9 @@ from pipeline.model.engines import CpuEngine, Logits
 from pipeline.model.inference import Predictor, Probabilities
 from pipeline.model.samples import Sample
 from pipeline.settings import load
-from pipeline.telemetry import logs, metrics
+from pipeline.telemetry import logs
+from pipeline.telemetry.health import Health
+from pipeline.telemetry.serving import serve
 from tests.support.events import StubPredictor
 
 HANGS = "HANG_BEFORE_COMMIT"
@@ -144,8 +146,9 @@ def main() -> None:
         misbehave_in_commit(int(number), lambda: None, hang)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    logs.logger(__name__).info("starting", metrics_port=metrics.serve(settings.monitoring))
-    fusion_consumer(settings, predictor()).run(stop)
+    health = Health()
+    logs.logger(__name__).info("starting", metrics_port=serve(settings.monitoring, health))
+    fusion_consumer(settings, predictor(), health).run(stop)
 
 
 if __name__ == "__main__":
