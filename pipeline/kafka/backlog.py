@@ -2,19 +2,28 @@
 
 from collections.abc import Mapping
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 
 from pipeline.kafka.contract import TopicPartition
 
 
-def backlog(consumer: Consumer) -> Mapping[TopicPartition, int]:
+def backlog(consumer: Consumer, starts: Mapping[TopicPartition, int] | None = None) -> Mapping[TopicPartition, int]:
     """Returns how many records of each assigned partition are still to be delivered, as of its last fetch.
 
-    Control records and aborted ones are counted too. A partition that has not been fetched from is left out.
+    Control records and aborted ones are counted too. A partition of which that is not known is left out.
+
+    Args:
+        consumer: the client.
+        starts: where reading began; the client knows a partition's position only from its first delivery on.
     """
     behind = {}
-    for place in consumer.position(consumer.assignment()):
-        ends = consumer.get_watermark_offsets(place, cached=True)
-        if ends is not None and ends[1] >= 0 and place.offset >= 0:
-            behind[TopicPartition(place.topic, place.partition)] = max(0, ends[1] - place.offset)
+    try:
+        for place in consumer.position(consumer.assignment()):
+            where = TopicPartition(place.topic, place.partition)
+            at = place.offset if place.offset >= 0 else (starts or {}).get(where, -1)
+            ends = consumer.get_watermark_offsets(place, cached=True)
+            if at >= 0 and ends is not None and ends[1] >= 0:
+                behind[where] = max(0, ends[1] - at)
+    except KafkaException:
+        return {}  # whatever it is, the next poll says so
     return behind

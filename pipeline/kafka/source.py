@@ -46,6 +46,7 @@ class KafkaSource:
         self._listener = listener
         self._call_timeout_s = kafka.call_timeout_ms / 1_000
         self._rebalanced = False
+        self._starts: Mapping[TopicPartition, int] = {}
         try:
             self._consumer = Consumer(_properties(kafka, topics))
         except KafkaException as error:
@@ -85,7 +86,7 @@ class KafkaSource:
 
     def backlog(self) -> Mapping[TopicPartition, int]:
         """Returns how many records of each assigned partition are still to be delivered, as of its last fetch."""
-        return backlog(self._consumer)
+        return backlog(self._consumer, self._starts)
 
     def rewind(self) -> None:
         """Hands everything that is assigned to the listener again, from what is committed now."""
@@ -115,9 +116,8 @@ class KafkaSource:
         self._rebalanced = True
         begin = {TopicPartition(p.topic, p.partition): self._start(p) for p in self._committed(partitions)}
         starts = self._listener.assigned(begin)
-        consumer.assign(
-            [ClientTopicPartition(w.topic, w.partition, self._still_there(w, offset)) for w, offset in starts.items()]
-        )
+        self._starts = {where: self._still_there(where, offset) for where, offset in starts.items()}
+        consumer.assign([ClientTopicPartition(w.topic, w.partition, offset) for w, offset in self._starts.items()])
 
     def _on_revoke(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
         self._listener.revoked()

@@ -187,14 +187,16 @@ class _GpuMemory(Collector):
         return (family,)
 
 
-def watch_gpu(device: str, ask: Callable[[], Mapping[str, int]]) -> None:
-    """Shows the GPU's memory from now on.
+def watch_gpu(device: str, ask: Callable[[], Mapping[str, int]]) -> Collector:
+    """Shows the GPU's memory from now on; returns what was registered for that.
 
     Args:
         device: its name.
         ask: returns bytes by kind; called from the server's threads.
     """
-    REGISTRY.register(_GpuMemory(device, ask))
+    collector = _GpuMemory(device, ask)
+    REGISTRY.register(collector)
+    return collector
 
 
 def note_build(program: str, model: str = "", model_version: str = "", device: str = "") -> None:

@@ -250,3 +250,13 @@ def test_rewind_reads_again_what_was_not_committed(broker: Broker) -> None:
     assert values(poll_until(source, all_ends(broker)), where) == [b"1", b"2"]
     source.rewind()
     assert values(poll_until(source, all_ends(broker)), where) == [b"1", b"2"]
+
+
+def test_the_backlog_is_what_is_still_to_be_delivered(broker: Broker) -> None:
+    where = TopicPartition(broker.topics.sources[1], 0)
+    broker.publish(where.topic, 0, [b"%d" % number for number in range(25)])
+    source = broker.source(Listener())
+    arrivals = poll_until(source, lambda got: len(values(got, where)) > 0)
+    assert source.backlog()[where] == 25 - len(values(arrivals, where)) > 0
+    poll_until(source, lambda got: where in ends(got))
+    assert source.backlog()[where] == 0

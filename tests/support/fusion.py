@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from consumers.fusion import FusionConsumer
 from consumers.outputs import OutputBuilder
+from consumers.vitals import Vitals
 from pipeline.events.records import DeadLetter, Prediction, SourceOffset
 from pipeline.join.inspection import Inspector
 from pipeline.kafka.committer import Committer
@@ -17,6 +18,7 @@ from pipeline.model.network import PRESETS
 from pipeline.model.samples import SUBSETS
 from pipeline.model.specs import InputSpecs
 from pipeline.settings import JoinSettings, ServingSettings, Settings, TopicSettings
+from pipeline.telemetry.health import Health
 from tests.support.events import CODEC, LABELS, StubPredictor
 from tests.support.memory import MemoryBroker, MemorySink, MemorySource
 
@@ -51,6 +53,11 @@ class Replica:
     committer: Committer
     source: MemorySource
 
+    @property
+    def vitals(self) -> Vitals:
+        """What watches it."""
+        return self.consumer._vitals
+
     def crash(self) -> None:
         """Stops without a word: nothing that is not committed survives."""
         self.broker.members.remove(self.source)
@@ -59,7 +66,12 @@ class Replica:
         self.committer.close()
 
 
-def replica(broker: MemoryBroker, predictor: Predictor | None = None, settings: Settings = SETTINGS) -> Replica:
+def replica(
+    broker: MemoryBroker,
+    predictor: Predictor | None = None,
+    settings: Settings = SETTINGS,
+    health: Health | None = None,
+) -> Replica:
     """Returns a fusion consumer that has joined the broker's group."""
     parts: list[tuple[MemorySource, Committer]] = []
 
@@ -72,7 +84,7 @@ def replica(broker: MemoryBroker, predictor: Predictor | None = None, settings: 
     )
     inspector = Inspector(CODEC, broker.partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes)
     outputs = OutputBuilder(CODEC, settings, MANIFEST)
-    consumer = FusionConsumer(settings, inspector, inference, outputs, connect)
+    consumer = FusionConsumer(settings, inspector, inference, outputs, connect, health)
     source, committer = parts[0]
     return Replica(broker, consumer, inference, committer, source)
 
