@@ -1,4 +1,4 @@
-"""Events, predictions and dead letters to Avro bytes and back.
+"""Events, predictions, dead letters and statistics to Avro bytes and back.
 
 Two framings are read, told apart by their first bytes, and one of them is written:
 
@@ -28,6 +28,7 @@ from pipeline.events.records import (
     SourceOffset,
     SpeechEncoding,
     SpeechEvent,
+    Statistic,
 )
 from schemas import Name, Schema
 
@@ -165,6 +166,31 @@ class Codec:
         fields["reason"] = Reason(fields["reason"])
         fields["sources"] = tuple(SourceOffset(**source) for source in fields["sources"])
         return DeadLetter(**fields)
+
+    def encode_statistic(self, statistic: Statistic) -> bytes:
+        """Returns the message value of a statistic."""
+        return self._encode(
+            Name.STATISTIC,
+            {
+                "window_start": statistic.window_start_ms,
+                "window_end": statistic.window_end_ms,
+                "model_version": statistic.model_version,
+                "label": statistic.label,
+                "modalities": [modality.name for modality in statistic.modalities],
+                "count": statistic.count,
+                "mean_confidence": statistic.mean_confidence,
+                "latency_p50_ms": statistic.latency_p50_ms,
+                "latency_p99_ms": statistic.latency_p99_ms,
+            },
+        )
+
+    def decode_statistic(self, value: bytes) -> Statistic:
+        """Returns the statistic in a message. Raises Undecodable."""
+        fields = self._decode(Name.STATISTIC, value)
+        fields["window_start_ms"] = fields.pop("window_start")
+        fields["window_end_ms"] = fields.pop("window_end")
+        fields["modalities"] = tuple(Modality[name] for name in fields["modalities"])
+        return Statistic(**fields)
 
     def _header(self, name: Name) -> bytes:
         if self._registry is None:

@@ -1,4 +1,4 @@
-"""What travels: source events in, predictions and dead letters out.
+"""What travels: source events in, predictions, dead letters and statistics out.
 
 These mirror the Avro files of `schemas/` field by field; `pipeline.events.codec` turns one into the other.
 """
@@ -124,3 +124,18 @@ class DeadLetter:
     sources: tuple[SourceOffset, ...]
     occurred_at_ms: int
     headers: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """What one tumbling window looked like for one label, model version and set of inputs; all 0 if `count` is 0."""
+
+    window_start_ms: int
+    window_end_ms: int
+    model_version: str
+    label: str
+    modalities: tuple[Modality, ...]
+    count: int
+    mean_confidence: float
+    latency_p50_ms: float
+    latency_p99_ms: float

@@ -23,6 +23,7 @@ from pipeline.events.records import (
     SourceOffset,
     SpeechEncoding,
     SpeechEvent,
+    Statistic,
 )
 from schemas import Name, Schema
 
@@ -60,6 +61,18 @@ LETTER = DeadLetter(
     headers={"label": b"8"},
 )
 
+STATISTIC = Statistic(
+    window_start_ms=1_700_000_000_000,
+    window_end_ms=1_700_000_010_000,
+    model_version="1.0.0",
+    label="7",
+    modalities=(Modality.SPEECH, Modality.SENSOR),
+    count=3,
+    mean_confidence=0.75,
+    latency_p50_ms=12.5,
+    latency_p99_ms=99.0,
+)
+
 
 def golden(name: str) -> bytes:
     return bytes.fromhex((GOLDEN / f"{name}.hex").read_text())
@@ -80,6 +93,11 @@ def test_predictions_on_the_wire_stay_as_they_are() -> None:
 def test_dead_letters_on_the_wire_stay_as_they_are() -> None:
     assert Codec().encode_dead_letter(LETTER) == golden("dead_letter")
     assert Codec().decode_dead_letter(golden("dead_letter")) == LETTER
+
+
+def test_statistics_on_the_wire_stay_as_they_are() -> None:
+    assert Codec().encode_statistic(STATISTIC) == golden("statistic")
+    assert Codec().decode_statistic(golden("statistic")) == STATISTIC
 
 
 def test_the_framing_is_avros_single_object_encoding() -> None:
