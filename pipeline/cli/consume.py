@@ -1,4 +1,4 @@
-"""`trimodal consume`: predictions or dead letters as JSON lines or as a table."""
+"""`trimodal consume`: predictions, dead letters or statistics as JSON lines or as a table."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from rich.live import Live
 
 from pipeline.cli import moments
 from pipeline.cli.context import settings
-from pipeline.cli.printing import Printed, dead_letter, prediction, table
+from pipeline.cli.printing import Printed, dead_letter, prediction, statistic, table
 from pipeline.events.codec import Codec
 from pipeline.events.errors import RecordError
 from pipeline.events.records import Reason
@@ -24,7 +24,7 @@ from pipeline.kafka.contract import Message, TopicPartition
 from pipeline.kafka.offsets import OffsetQueries
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.registry import codec
-from pipeline.settings import Settings
+from pipeline.settings import Settings, TopicSettings
 from pipeline.telemetry import logs
 
 ROLE = "consume"
@@ -40,6 +40,7 @@ class Kind(StrEnum):
 
     PREDICTIONS = "predictions"
     DEAD_LETTERS = "dead-letters"
+    STATISTICS = "statistics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,15 @@ def consume(
         bool, typer.Option("--full", help="Do not abbreviate the original values of dead letters.")
     ] = False,
 ) -> None:
-    """Print predictions or dead letters as they are committed, one JSON object a line.
+    """Print predictions, dead letters or statistics as they are committed, one JSON object a line.
 
     Joins no group and commits nothing. Bytes are base64. Exits with 130 on Ctrl-C, and with 0 when whoever reads its
     output has had enough.
     """
     if reason is not None and kind is not Kind.DEAD_LETTERS:
         raise typer.BadParameter("only dead letters have a reason.", param_hint="--reason")
+    if key is not None and kind is Kind.STATISTICS:
+        raise typer.BadParameter("statistics are of many keys.", param_hint="--key")
     since_ms = None if since is None else moments.moment_ms(since, "--since", datetime.now(UTC))
     if since_ms is None and (from_beginning or not follow):
         since_ms = 0
@@ -99,9 +102,7 @@ def _records(chosen: Settings, wanted: Wanted, since_ms: int | None, *, follow: 
     """Yields what is wanted, batch by batch; a batch may be empty."""
     printed = _decoder(wanted, codec(chosen.kafka, chosen.topics))
     queries = OffsetQueries(chosen.kafka, ROLE)
-    topics = chosen.topics
-    topic = topics.predictions if wanted.kind is Kind.PREDICTIONS else topics.dead_letters
-    partitions = queries.partitions([topic])
+    partitions = queries.partitions([_topic(chosen.topics, wanted.kind)])
     begins = _begins(queries, partitions, since_ms)
     with TopicReader(chosen.kafka, ROLE) as reader:
         if follow:
@@ -111,6 +112,16 @@ def _records(chosen: Settings, wanted: Wanted, since_ms: int | None, *, follow: 
         ends = queries.ends(partitions)
         for batch in reader.read({where: range(begins[where], ends[where]) for where in partitions}, POLL_RECORDS):
             yield printed(batch)
+
+
+def _topic(topics: TopicSettings, kind: Kind) -> str:
+    match kind:
+        case Kind.PREDICTIONS:
+            return topics.predictions
+        case Kind.DEAD_LETTERS:
+            return topics.dead_letters
+        case Kind.STATISTICS:
+            return topics.statistics
 
 
 def _begins(
@@ -128,6 +139,8 @@ def _decoder(wanted: Wanted, codec: Codec) -> Callable[[Sequence[Message]], Sequ
         if wanted.kind is Kind.PREDICTIONS:
             said = codec.decode_prediction(message.value or b"")
             return prediction(message, said) if wanted.key in {None, said.key} else None
+        if wanted.kind is Kind.STATISTICS:
+            return statistic(message, codec.decode_statistic(message.value or b""))
         letter = codec.decode_dead_letter(message.value or b"")
         is_wanted = wanted.key is None or letter.key == wanted.key.encode()
         is_wanted &= wanted.reason in {None, letter.reason}

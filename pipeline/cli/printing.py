@@ -1,4 +1,4 @@
-"""Predictions and dead letters as JSON objects and as rows of a table."""
+"""Predictions, dead letters and statistics as JSON objects and as rows of a table."""
 
 import base64
 from collections.abc import Collection, Mapping
@@ -10,12 +10,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.events.records import DeadLetter, Event, Prediction
+from consumers.windowing import shown
+from pipeline.events.records import DeadLetter, Event, Prediction, Statistic
 from pipeline.kafka.contract import Message
 from pipeline.search.documents import document
 
 SHOWN_BYTES = 48
-_NUMBERS = {"confidence", "latency", "bytes"}
+_NUMBERS = {"confidence", "latency", "bytes", "seconds", "count", "p50", "p99"}
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -74,6 +75,23 @@ def dead_letter(message: Message, letter: DeadLetter, *, full: bool) -> Printed:
         "detail": letter.detail,
     }
     return Printed(fields, row)
+
+
+def statistic(message: Message, said: Statistic) -> Printed:
+    """Returns a statistic with the fields of its schema and the length of its window."""
+    fields = shown.fields(said)
+    row = {
+        "window (UTC)": (fields["window_start"] or "").removesuffix(".000Z").replace("T", " "),
+        "seconds": f"{fields['window_ms'] / 1_000:g}",
+        "label": said.label,
+        "modalities": " ".join(modality.name.lower() for modality in said.modalities),
+        "count": f"{said.count:,}",
+        "confidence": f"{said.mean_confidence:.1%}",
+        "p50": f"{said.latency_p50_ms:,.0f} ms",
+        "p99": f"{said.latency_p99_ms:,.0f} ms",
+        "model": said.model_version,
+    }
+    return Printed({"at": str(message), **fields}, row)
 
 
 def event_fields(event: Event) -> dict[str, Any]:

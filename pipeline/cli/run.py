@@ -46,6 +46,16 @@ def run_indexer(group: _Group = None, replica: _Replica = None) -> None:
     indexer.build(settings, health).run(stop)
 
 
+@app.command(name="statistics")
+def run_statistics(group: _Group = None, replica: _Replica = None) -> None:
+    """Count predictions in windows of time, publish the counts and serve them as JSON."""
+    from consumers import statistics  # noqa: PLC0415  (loads Faust, which only this program needs)
+
+    settings = context.settings({"kafka": {"group": group, "replica": replica}})
+    stop, health = _start(settings, "statistics", needs=("assignment",))
+    statistics.build(settings, health).run(stop)
+
+
 def _start(settings: Settings, program: str, needs: Sequence[str]) -> tuple[threading.Event, Health]:
     """Sets logs, metrics, health and signals up; returns the event that a signal sets, and what to tell of health."""
     logs.configure(settings.monitoring, program=program, replica=settings.kafka.replica)

@@ -1,4 +1,4 @@
-"""`trimodal topics`: the six topics, made as the pipeline needs them."""
+"""`trimodal topics`: the topics, made as the pipeline needs them."""
 
 from typing import Annotated
 

@@ -62,7 +62,7 @@ class TopicAdmin:
         """Makes sure that the topics a program needs are there and fit, and returns the number of lanes.
 
         Args:
-            needed: topic names; without it all six. The number is that of the partitions of the first.
+            needed: topic names; without it all. The number is that of the partitions of the first.
 
         Raises:
             Fatal: a topic is missing, the sources' partition counts differ, a source is without LogAppendTime.

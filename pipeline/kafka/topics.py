@@ -8,7 +8,10 @@ from pipeline.settings import OFFSET_METADATA_BYTES, JoinSettings, TopicSettings
 
 OVERHEAD_BYTES = 64 * 2**10
 """Room for a record's key, headers and batch around its value, and for a dead letter's own fields."""
+CHANGELOG_BYTES = 8 * 2**20
+"""Largest entry of the statistics' changelog: what one partition adds to one window."""
 LOG_APPEND_TIME = "LogAppendTime"
+_COMPACTED_SOON = {"segment.ms": "60000", "min.cleanable.dirty.ratio": "0.1", "delete.retention.ms": "600000"}
 REPLICAS_THAT_SURVIVE_ONE = 3
 
 
@@ -49,16 +52,25 @@ def dead_letter_message_bytes(topics: TopicSettings) -> int:
 
 
 def planned(topics: TopicSettings) -> tuple[TopicPlan, ...]:
-    """Returns the six topics: three sources, predictions, dead letters, statistics."""
+    """Returns the topics: three sources, predictions, dead letters, statistics and what those are rebuilt from.
+
+    Of statistics the newest record of a key counts, so the broker may drop the others. The changelog holds few keys and
+    is read whole at each start: it is one partition, compacted soon and never deleted.
+    """
     config = {"message.timestamp.type": LOG_APPEND_TIME, "retention.ms": str(topics.retention_ms)}
     if (topics.replication_factor or 0) >= REPLICAS_THAT_SURVIVE_ONE:
         config["min.insync.replicas"] = "2"
     largest = source_message_bytes(topics)
     sizes = dict.fromkeys((*topics.sources, topics.predictions), largest)
     sizes |= {topics.dead_letters: dead_letter_message_bytes(topics), topics.statistics: largest}
-    return tuple(
-        TopicPlan(name, topics.partitions, config | {"max.message.bytes": str(size)}) for name, size in sizes.items()
-    )
+    plans = {
+        name: TopicPlan(name, topics.partitions, config | {"max.message.bytes": str(size)})
+        for name, size in sizes.items()
+    }
+    newest_counts = {**plans[topics.statistics].config, "cleanup.policy": "compact,delete"}
+    plans[topics.statistics] = replace(plans[topics.statistics], config=newest_counts)
+    changelog = config | {"cleanup.policy": "compact", "max.message.bytes": str(CHANGELOG_BYTES)} | _COMPACTED_SOON
+    return (*plans.values(), TopicPlan(topics.statistics_changelog, 1, changelog))
 
 
 def missing(topics: TopicSettings, states: Collection[TopicState]) -> tuple[TopicPlan, ...]:
@@ -66,7 +78,11 @@ def missing(topics: TopicSettings, states: Collection[TopicState]) -> tuple[Topi
     there = {state.name for state in states}
     counts = {state.partitions for state in states if state.name in topics.sources}
     partitions = counts.pop() if len(counts) == 1 else topics.partitions
-    return tuple(replace(plan, partitions=partitions) for plan in planned(topics) if plan.name not in there)
+    return tuple(
+        plan if plan.name == topics.statistics_changelog else replace(plan, partitions=partitions)
+        for plan in planned(topics)
+        if plan.name not in there
+    )
 
 
 def problems(topics: TopicSettings, states: Collection[TopicState], needed: Collection[str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pipeline.settings.sections import (
     OptimizationSettings,
     ServingSettings,
     Settings,
+    StatisticsSettings,
     TopicSettings,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "ServingSettings",
     "Settings",
     "SettingsError",
+    "StatisticsSettings",
     "TopicSettings",
     "load",
 ]

@@ -1,6 +1,7 @@
 """One frozen model a section; every value has a unit in its name and a sentence."""
 
 import socket
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,7 +34,7 @@ class KafkaSettings(Section):
     client_options: dict[str, str] = Field(default_factory=dict)
     """Further librdkafka properties for every client, such as security.protocol or sasl.*."""
     group: str = Field(default="trimodal-fusion", min_length=1)
-    """Consumer group of the fusion replicas. The indexer's is this name and '-indexer'."""
+    """Consumer group of the fusion replicas. To the other programs' groups '-indexer' and '-statistics' are added."""
     replica: str = Field(default_factory=socket.gethostname, min_length=1)
     """Stable name of this replica: its group.instance.id and transactional.id. Unique within the group."""
     start: Literal["earliest", "latest"] = "earliest"
@@ -99,6 +100,11 @@ class TopicSettings(Section):
     def statistics(self) -> str:
         """Name of the topic of statistics."""
         return f"{self.prefix}statistics"
+
+    @property
+    def statistics_changelog(self) -> str:
+        """Name of the topic that the statistics program keeps its open windows in."""
+        return f"{self.prefix}statistics-changelog"
 
 
 class JoinSettings(Section):
@@ -222,6 +228,30 @@ class ElasticsearchSettings(Section):
         return self
 
 
+class StatisticsSettings(Section):
+    """How predictions are counted."""
+
+    windows_ms: tuple[Annotated[int, Field(ge=1_000)], ...] = Field(default=(10_000, 60_000), min_length=1)
+    """Lengths of the tumbling windows of event time, shortest first; each is a multiple of the one before."""
+    keep_ms: Annotated[int, Field(ge=1_000)] = 300_000
+    """How far behind the newest event time a window stays open for late predictions, and in the web view."""
+    publish_ms: Annotated[int, Field(ge=50)] = 1_000
+    """How often what has changed in the windows is published and kept."""
+    web_host: str = "127.0.0.1"
+    """Address of the web view."""
+    web_port: Annotated[int, Field(ge=0, le=65_535)] = 6_066
+    """Port of the web view; 0 picks a free one and logs it."""
+
+    @model_validator(mode="after")
+    def _nested(self) -> "StatisticsSettings":
+        for shorter, longer in pairwise(self.windows_ms):
+            if longer <= shorter or longer % shorter:
+                raise ValueError(f"windows_ms must grow by multiples, and {longer} is none of {shorter}")
+        if self.keep_ms < self.windows_ms[-1]:
+            raise ValueError(f"keep_ms must be at least the longest window, {self.windows_ms[-1]}")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -241,3 +271,4 @@ class Settings(BaseSettings):
     optimization: OptimizationSettings = Field(default_factory=OptimizationSettings)
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     elasticsearch: ElasticsearchSettings = Field(default_factory=ElasticsearchSettings)
+    statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)

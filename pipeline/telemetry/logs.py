@@ -29,6 +29,26 @@ def configure(settings: MonitoringSettings, **bound: str) -> None:
     structlog.contextvars.bind_contextvars(**bound)
 
 
+class _Forwarded(logging.Handler):
+    """Writes what a library logs as one line of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        problem = record.exc_info[1] if record.exc_info else None
+        said = " ".join(record.getMessage().split())
+        structlog.get_logger(module=record.name).log(
+            record.levelno, said, **({"problem": repr(problem)} if problem else {})
+        )
+
+
+def forward(*libraries: str, level: int = logging.WARNING) -> None:
+    """Makes lines of ours of what these libraries log with the standard library, from a level on."""
+    for library in libraries:
+        theirs = logging.getLogger(library)
+        theirs.handlers = [_Forwarded()]
+        theirs.setLevel(level)
+        theirs.propagate = False
+
+
 def logger(name: str) -> Any:
     """Returns a logger whose lines name the module they come from."""
     return structlog.get_logger(module=name)

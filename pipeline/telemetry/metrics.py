@@ -152,6 +152,14 @@ DOCUMENTS = _counter(
 )
 BULK_SECONDS = _histogram("trimodal_bulk_seconds", "seconds", "Elasticsearch's time for one bulk request.", _SECONDS)
 
+# The statistics.
+COUNTED = _counter(
+    "trimodal_statistics_predictions_total",
+    "predictions",
+    "Predictions read for the statistics: `counted`, `known` (read again), `late`, `ahead` of the clock, `unusable`.",
+    "outcome",
+)
+
 # The process.
 READY = _gauge("trimodal_ready", "0 or 1", "Whether /readyz says yes.")
 BUILD = _sampled(

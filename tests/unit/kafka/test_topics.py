@@ -30,13 +30,22 @@ def said(states: list[TopicState], needed: list[str] | None = None) -> str:
     return "\n".join(problems(TOPICS, states, needed if needed is not None else [s.name for s in STATES]))
 
 
-def test_plans_six_topics_with_equal_partitions_and_the_brokers_timestamps() -> None:
+def test_plans_topics_with_equal_partitions_and_the_brokers_timestamps() -> None:
     plans = planned(TOPICS)
     assert [plan.name for plan in plans] == [
-        "t-speech", "t-image", "t-sensor", "t-predictions", "t-dead-letters", "t-statistics",
+        "t-speech", "t-image", "t-sensor", "t-predictions", "t-dead-letters", "t-statistics", "t-statistics-changelog",
     ]  # fmt: skip
-    assert {plan.partitions for plan in plans} == {4}
+    assert {plan.partitions for plan in plans[:-1]} == {4}
     assert {plan.config["message.timestamp.type"] for plan in plans} == {"LogAppendTime"}
+
+
+def test_of_statistics_the_newest_value_of_a_key_counts() -> None:
+    *others, statistics, changelog = planned(TOPICS)
+    assert statistics.config["cleanup.policy"] == "compact,delete"
+    assert (changelog.partitions, changelog.config["cleanup.policy"]) == (1, "compact")
+    assert not any("cleanup.policy" in plan.config for plan in others)
+    partitions = {plan.name: plan.partitions for plan in missing(TOPICS, [replace(STATES[0], partitions=9)])}
+    assert (partitions["t-statistics"], partitions["t-statistics-changelog"]) == (9, 1)
 
 
 def test_a_dead_letter_may_hold_the_largest_source_record_and_its_own_fields() -> None:

@@ -1,0 +1,1 @@
+"""The only place that imports Faust, and aiokafka under it."""

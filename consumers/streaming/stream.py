@@ -1,0 +1,182 @@
+"""A Faust app that drives a handler: records in; outputs, kept state and positions out, in this order."""
+
+import asyncio
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import faust
+from faust.types import EventT
+from faust.web import Request, View
+
+from consumers.streaming.configuration import Names, configured
+from consumers.streaming.handler import Handler
+from pipeline.kafka.contract import Message
+from pipeline.kafka.errors import Fatal
+from pipeline.settings import Settings
+from pipeline.telemetry import logs
+from pipeline.telemetry.health import Health
+from pipeline.telemetry.logs import logger
+
+VIEW_PATH = "/statistics"
+TICK_S = 0.1
+RAW: faust.Schema[bytes, bytes] = faust.Schema(
+    key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+)
+_log = logger(__name__)
+
+
+def run(settings: Settings, names: Names, handler: Handler, health: Health, stop: threading.Event) -> None:
+    """Works, or stands by, until told to stop.
+
+    Raises:
+        Fatal: a step cannot be made durable, or this process was suspended for so long that others may be at work.
+    """
+    logs.forward("faust", "mode", "aiokafka", "aiohttp")
+    with tempfile.TemporaryDirectory(prefix="trimodal-faust-") as unused_datadir:
+
+        async def work() -> None:
+            app = configured(settings, names, handler.positions, unused_datadir)
+            await Stream(app, settings, names, handler, health).run(stop)
+
+        asyncio.run(work())
+
+
+class Stream:
+    """One member of the group.
+
+    Faust restores the state from the changelog and then delivers records from the committed offsets on. What comes of
+    them becomes durable in steps, `statistics.publish_ms` apart:
+
+    1. outputs are published,
+    2. the state is kept, which says up to which offsets it has taken records,
+    3. the records are acknowledged, so that Faust commits their offsets.
+
+    A crash in between makes records come again. The state tells the handler which of them to pass over; the others give
+    the same outputs under the same keys once more. A step that fails ends the app.
+    """
+
+    def __init__(self, app: faust.App, settings: Settings, names: Names, handler: Handler, health: Health) -> None:
+        self._app = app
+        self._names = names
+        self._handler = handler
+        self._health = health
+        self._interval_s = settings.statistics.publish_ms / 1_000
+        self._session_s = settings.kafka.session_timeout_ms / 1_000
+        self._received: list[EventT[Any]] = []
+        self._at_work = False
+        self._failure: Exception | None = None
+        self._outputs = app.topic(names.output, schema=RAW)
+        self._table = app.Table(
+            "state",
+            partitions=1,
+            key_type=bytes,
+            value_type=bytes,
+            changelog_topic=app.topic(names.changelog, partitions=1, schema=RAW),
+            on_recover=self._restore,
+        )
+        app.agent(app.topic(names.source, schema=RAW))(self._receive)
+        app.on_partitions_revoked.connect(self._revoke, weak=False)
+        app.page(VIEW_PATH)(_viewing(handler))
+
+    async def run(self, stop: threading.Event) -> None:
+        """See the module's `run`."""
+        app = self._app
+        await app.start()
+        _log.info("web view", address=f"http://{app.conf.web_host}:{app.conf.web_port}{VIEW_PATH}")
+        try:
+            await self._work(stop)
+        finally:
+            await app.stop()
+        if (failure := self._failure or app.crash_reason) is not None:
+            raise failure
+
+    async def _work(self, stop: threading.Event) -> None:
+        last_s = last_step_s = time.monotonic()
+        while not (stop.is_set() or self._app.should_stop or self._failure):
+            await asyncio.sleep(TICK_S)
+            now_s = time.monotonic()
+            if now_s - last_s > self._session_s / 2:
+                raise Fatal(
+                    f"This process was suspended for {now_s - last_s:.0f} s, and another member of the group "
+                    f"{self._names.group} may be at work: start it again."
+                )
+            last_s = now_s
+            self._health.beat()
+            if now_s - last_step_s >= self._interval_s:
+                last_step_s = now_s
+                await self._step()
+        if not (self._app.should_stop or self._failure):
+            await self._step()
+
+    async def _restore(self) -> None:
+        try:
+            partitions = {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._names.source}
+            if not partitions:
+                self._health.note("assignment", "Another member of the group is at work, and this one stands by.")
+                _log.info("standing by: another member of the group is at work", group=self._names.group)
+                return
+            state = {name.decode(): content for name, content in self._table.items() if content is not None}
+            self._handler.restored(state, partitions)
+            await self._app.consumer.perform_seek()  # Faust does so only after it has let records through
+            self._at_work = True
+            self._health.note("assignment", f"{len(partitions)} partitions are held.")
+            _log.info("at work", partitions=len(partitions), entries_restored=len(state))
+        except Exception as error:  # Faust would only log it
+            self._failure = error
+
+    async def _revoke(self, *_: Any, **__: Any) -> None:
+        self._at_work = False
+        self._received.clear()
+        self._health.note("assignment", "The group is handing out the partitions anew.", ok=False)
+
+    async def _receive(self, stream: Any) -> None:
+        async for event in stream.noack().events():
+            try:
+                self._handler.received(_message(event))
+            except Exception as error:  # Faust would go on with the next record
+                self._failure = error
+                raise
+            self._received.append(event)
+
+    async def _step(self) -> None:
+        if not self._at_work:
+            return
+        received, self._received = self._received, []
+        step = self._handler.step()
+        await _sent(self._outputs.send_soon(key=output.key, value=output.value) for output in step.outputs)
+        for entries in step.state:
+            await _sent(self._keep(name.encode(), content) for name, content in entries.items())
+        await _sent(self._keep(name.encode(), None) for name in step.forgotten)
+        for event in received:
+            event.ack()
+
+    def _keep(self, name: bytes, content: bytes | None) -> Any:
+        if content is None:
+            self._table.data.pop(name, None)
+        else:
+            self._table.data[name] = content
+        return self._table.send_changelog(0, name, content, key_serializer="raw", value_serializer="raw")
+
+
+def _viewing(handler: Handler) -> Callable[[View, Request], Awaitable[Any]]:
+    async def view(web: View, request: Request) -> Any:
+        try:
+            return web.json(handler.view(dict(request.query)))
+        except ValueError as error:
+            return web.json({"error": str(error)}, status=400)
+
+    return view
+
+
+async def _sent(pending: Iterable[Any]) -> None:
+    """Waits until all of these are acknowledged by the broker."""
+    await asyncio.gather(*pending)
+
+
+def _message(event: EventT[Any]) -> Message:
+    record = event.message
+    timestamp_ms = round((record.timestamp or 0) * 1_000)
+    return Message(record.topic, record.partition, record.offset, timestamp_ms, record.key, record.value)
