@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import faust
 from yarl import URL
 
-from consumers.errors import PortTaken
 from consumers.streaming.assignor import OneAtWork
 from consumers.streaming.transport import CommittedTransport, Positions
 from pipeline.settings import Settings
+from pipeline.telemetry.serving import PortTaken
 
 LARGEST_REQUEST_BYTES = 8 * 2**20
 

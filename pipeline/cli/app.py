@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from consumers.errors import ModelMismatch, PortTaken
+from consumers.errors import ModelMismatch
 from pipeline.cli import context, dead_letters, model, offsets, produce, run, stack, topics
 from pipeline.cli.audit import audit
 from pipeline.cli.consume import consume
