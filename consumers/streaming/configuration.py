@@ -7,6 +7,7 @@ import faust
 from yarl import URL
 
 from consumers.streaming.assignor import OneAtWork
+from consumers.streaming.credentials import credentials
 from consumers.streaming.transport import CommittedTransport, Positions
 from pipeline.settings import Settings
 from pipeline.telemetry.serving import PortTaken
@@ -42,6 +43,7 @@ def configured(settings: Settings, names: Names, positions: Positions, datadir: 
 
     Raises:
         PortTaken: the web view cannot listen where it should.
+        Fatal: the credentials are none that Faust knows.
     """
     kafka, statistics = settings.kafka, settings.statistics
     session_s = kafka.session_timeout_ms / 1_000
@@ -55,6 +57,7 @@ def configured(settings: Settings, names: Names, positions: Positions, datadir: 
         processing_guarantee="at_least_once",
         topic_allow_declare=False,
         topic_disable_leader=True,
+        broker_credentials=credentials(kafka.client_options),
         broker_client_id=f"trimodal-statistics-{kafka.replica}",
         broker_commit_interval=1.0,
         broker_session_timeout=session_s,

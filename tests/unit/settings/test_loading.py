@@ -76,6 +76,9 @@ REFUSED = [
     ("optimization: {memory_pool_size: 1024}", "memory_pool_size = 1024 .*cannot be honoured"),
     ("model: {tasks: [regression]}", "model.tasks"),
     ("elasticsearch: {username: u}", "username and password go together"),
+    ("statistics: {windows_ms: [10000, 25000]}", "statistics = .*must grow by multiples, and 25000 is none of 10000"),
+    ("statistics: {windows_ms: [60000, 10000]}", "must grow by multiples, and 10000 is none of 60000"),
+    ("statistics: {keep_ms: 59999}", "keep_ms must be at least the longest window, 60000"),
 ]
 
 
