@@ -6,6 +6,7 @@ from functools import partial
 from consumers.errors import ModelMismatch
 from consumers.fusion import FusionConsumer
 from consumers.outputs import OutputBuilder
+from pipeline.events.codec import Codec
 from pipeline.join.inspection import Inspector
 from pipeline.kafka.admin import TopicAdmin
 from pipeline.kafka.committer import Committer
@@ -15,7 +16,7 @@ from pipeline.kafka.sink import KafkaSink
 from pipeline.kafka.source import KafkaSource
 from pipeline.model import gpu
 from pipeline.model.bundle import SHIPPED, Bundle, load_bundle
-from pipeline.model.inference import Inference, Predictor
+from pipeline.model.inference import Inference, Predictor, media_decoder
 from pipeline.model.runtime import Runtime
 from pipeline.model.watched import WatchedPredictor
 from pipeline.settings import ModelSettings, Settings
@@ -52,7 +53,7 @@ def fusion_consumer(
     return FusionConsumer(
         settings,
         Inspector(records, partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes),
-        _inference(settings, bundle, predictor),
+        _inference(settings, records, bundle, predictor),
         OutputBuilder(records, settings, bundle.manifest),
         lambda listener: connect(settings, listener),
         health,
@@ -99,10 +100,10 @@ def _warm_runtime(settings: Settings, bundle: Bundle, health: Health) -> Runtime
     return runtime
 
 
-def _inference(settings: Settings, bundle: Bundle, predictor: Predictor) -> Inference:
+def _inference(settings: Settings, codec: Codec, bundle: Bundle, predictor: Predictor) -> Inference:
     return Inference(
         WatchedPredictor(predictor, log=settings.monitoring.enable_request_logging),
-        bundle.manifest.specs,
+        media_decoder(codec, bundle.manifest.specs),
         min_modalities=settings.join.min_modalities,
         in_flight=settings.serving.max_concurrent_requests,
         decode_threads=max(2, (os.cpu_count() or 2) // 2),

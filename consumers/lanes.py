@@ -8,7 +8,7 @@ from pipeline.join import offset_map
 from pipeline.join.lane import Lane
 from pipeline.join.outcomes import JoinRules, Outcome
 from pipeline.join.tracker import Position
-from pipeline.kafka.contract import Committed, EndOfPartition, Fresh, Message, Source, TopicPartition
+from pipeline.kafka.contract import Committed, EndOfPartition, Fresh, Source, TopicPartition
 from pipeline.kafka.errors import Fatal
 from pipeline.settings import Settings
 from pipeline.telemetry import metrics
@@ -104,13 +104,13 @@ class Lanes:
         if (lane := self._lanes.get(end.partition)) is not None:
             lane.at_end(self._modalities[end.topic], end.offset, now_ms)
 
-    def took_in(self, message: Message) -> None:
-        """A record's payload waits for its outcome."""
-        self._waiting_bytes += len(message.value or b"")
+    def take_in(self, payload_bytes: int) -> None:
+        """So much payload waits for its outcomes."""
+        self._waiting_bytes += payload_bytes
 
-    def let_go(self, message: Message) -> None:
-        """A record's payload is no longer needed."""
-        self._waiting_bytes -= len(message.value or b"")
+    def let_go(self, payload_bytes: int) -> None:
+        """So much payload is no longer needed."""
+        self._waiting_bytes -= payload_bytes
 
     def advance(self, now_ms: int) -> Iterator[tuple[Lane, list[Outcome]]]:
         """Moves every lane's watermark on; yields what became of windows whose deadline has passed."""

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain, groupby
+from operator import attrgetter
 
 from consumers.lanes import Lanes
-from consumers.outputs import Arrived
+from consumers.outputs import Moment
+from pipeline.events.records import Modality
 from pipeline.join.lane import Lane
 from pipeline.kafka.committer import Committer
-from pipeline.kafka.contract import GroupMetadata, Output, Transaction
+from pipeline.kafka.contract import GroupMetadata, Message, Output, Transaction
 from pipeline.kafka.errors import AbortNeeded, Fatal
 from pipeline.telemetry import metrics
 
 REFRESH_MS = 1_000
+_LANE, _FRESH, _SIZE = attrgetter("lane"), attrgetter("fresh"), attrgetter("size_bytes")
 MAX_ABORTS_IN_A_ROW = 20
 
 
@@ -43,12 +47,20 @@ class Ledger:
         """Whether nothing is booked and nothing on its way."""
         return not self._booked and not self._committer.busy
 
-    def book(self, lane: Lane, inputs: Sequence[Arrived], output: Output) -> None:
-        """Books one output for the records it accounts for."""
+    def book(self, lane: Lane, modality: Modality, message: Message, output: Output) -> None:
+        """Books one output for the one record it accounts for."""
         self._booked.append(output)
-        for arrived in inputs:
-            lane.finish(arrived.modality, arrived.message.offset)
-            self._lanes.let_go(arrived.message)
+        lane.finish(modality, [message.offset])
+        self._lanes.let_go(len(message.value or b""))
+
+    def book_all(self, moments: Sequence[Moment], outputs: Sequence[Output]) -> None:
+        """Books an output for each of these moments; it accounts for the moment's fresh records."""
+        self._booked += outputs
+        for lane, run in groupby(moments, key=_LANE):
+            records = list(chain.from_iterable(map(_FRESH, run)))
+            for modality in Modality:
+                lane.finish(modality, [record.offset for record in records if record.modality is modality])
+            self._lanes.let_go(sum(map(_SIZE, records)))
 
     def commit_if_due(self, group: Callable[[], GroupMetadata], now_ms: int) -> None:
         """Takes note of a commit that is through and starts the next one if it is due.

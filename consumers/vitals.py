@@ -4,6 +4,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Sized
 
+import numpy as np
+import numpy.typing as npt
+
 from consumers.lanes import Lanes
 from consumers.outputs import Moment
 from pipeline.events.records import Modality, Reason
@@ -50,24 +53,23 @@ class Vitals:
 
     # What flows.
 
-    def received(self, records: Mapping[str, int]) -> None:
-        """So many records came in, by topic."""
-        for topic, count in records.items():
-            metrics.RECORDS.labels(topic).inc(count)
+    def received(self, topic: str, records: int) -> None:
+        """So many records of a topic came in."""
+        metrics.RECORDS.labels(topic).inc(records)
 
     def left_for_model(self, samples: int, waited_ms: int) -> None:
         """A batch has left for the model; its oldest sample had waited so long."""
         metrics.BATCH_SIZE.observe(samples)
         metrics.QUEUE_WAIT.labels("batch").observe(waited_ms / 1_000)
 
-    def published(self, moments: Sequence[Moment], latencies_ms: Sequence[float]) -> None:
+    def published(self, moments: Sequence[Moment], latencies_ms: npt.NDArray[np.int64]) -> None:
         """Predictions from all records of these moments are booked, so long after the newest of each came."""
         metrics.note_predictions([len(moment.records) for moment in moments], latencies_ms)
         others = [moment for moment in moments if len(moment.fresh) < len(Modality)]
         for modality in Modality:
             self._outcomes[self._lanes.topic(modality), "joined"] += len(moments) - len(others)
         for moment in others:
-            outcome = "amended" if moment.is_amendment else "partial"
+            outcome = "amended" if moment.amends else "partial"
             for record in moment.fresh:
                 self._outcomes[self._lanes.topic(record.modality), outcome] += 1
 

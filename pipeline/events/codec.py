@@ -114,6 +114,11 @@ class Codec:
                 channels = tuple(fields["channels"])
                 return SensorEvent(time_ms, source, fields["sample_rate"], channels, fields["values"])
 
+    @property
+    def prediction_header(self) -> bytes:
+        """What stands before the body of every prediction that is written."""
+        return self._headers[Name.PREDICTION]
+
     def encode_prediction(self, prediction: Prediction) -> bytes:
         """Returns the message value of a prediction."""
         return self._encode(

@@ -1,13 +1,24 @@
 """The checks that a source record must pass before it is joined."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
 
 from pipeline.events.codec import Codec
 from pipeline.events.errors import Invalid, RecordError, TooLarge, Undecodable
 from pipeline.events.records import Event, Modality, Reason, SensorEvent, SpeechEvent
-from pipeline.join.partitioner import partition_of
+from pipeline.events.rows import row_maker
+from pipeline.events.scan import Flags, scan
+from pipeline.join.outcomes import Record
+from pipeline.join.partitioner import partition_of, partitions_of
 
 MAX_KEY_BYTES = 256
+_OFFSET = attrgetter("offset")
+_TIMESTAMP = attrgetter("timestamp_ms")
+_record = row_maker(Record)
 FLOAT32_BYTES = 4
 
 
@@ -27,7 +38,7 @@ class Delivered(Protocol):
     """What the checks look at of a source record; `timestamp_ms` is the broker's."""
 
     @property
-    def partition(self) -> int: ...  # noqa: D102
+    def offset(self) -> int: ...  # noqa: D102
     @property
     def timestamp_ms(self) -> int: ...  # noqa: D102
     @property
@@ -36,8 +47,21 @@ class Delivered(Protocol):
     def value(self) -> bytes | None: ...  # noqa: D102
 
 
+Arrived = TypeVar("Arrived", bound=Delivered)
+
+
+class Inspected(NamedTuple, Generic[Arrived]):
+    """What can be joined, each with what arrived as its payload; and what cannot, each with what is wrong with it."""
+
+    records: list[Record]
+    refused: list[tuple[Arrived, RecordError]]
+
+
 class Inspector:
-    """Decodes source records and refuses what is outside the contract. Pure.
+    """Reads and checks source records, and refuses what is outside the contract. Pure.
+
+    Of ordinary records only the time is decoded, of all at once (`pipeline.events.scan`); each of the others is
+    decoded in full, to say what is wrong with it.
 
     Args:
         codec: reads the values.
@@ -52,13 +76,47 @@ class Inspector:
         self._max_skew_ms = max_skew_ms
         self._max_record_bytes = max_record_bytes
 
-    def inspect(self, modality: Modality, arrived: Delivered) -> tuple[bytes, Event]:
-        """Returns the join key and the event of a source record.
+    def inspect(self, modality: Modality, partition: int, arrived: Sequence[Arrived]) -> Inspected[Arrived]:
+        """Returns the records of one partition that can be joined, and why the others cannot, in their order."""
+        keys = [one.key or b"" for one in arrived]
+        values = [one.value or b"" for one in arrived]
+        found = scan(modality, values)
+        timestamps_ms = np.fromiter(map(_TIMESTAMP, arrived), np.int64, len(arrived))
+        in_time = found.event_time_ms - timestamps_ms <= self._max_skew_ms
+        ordinary = found.ok & in_time & self._in_contract(partition, keys, values)
+        offsets, times, sizes = map(_OFFSET, arrived), found.event_time_ms.tolist(), map(len, values)
+        rows = zip(repeat(modality), offsets, keys, times, arrived, sizes, found.media_at.tolist(), strict=False)
+        records = list(map(_record, rows))
+        if ordinary.all():
+            return Inspected(records, [])
+        inspected: Inspected[Arrived] = Inspected([], [])
+        for record, is_ordinary in zip(records, ordinary.tolist(), strict=True):
+            if is_ordinary:
+                inspected.records.append(record)
+                continue
+            try:
+                inspected.records.append(self._checked(partition, record))
+            except RecordError as error:
+                inspected.refused.append((record.payload, error))
+        return inspected
+
+    def _in_contract(self, partition: int, keys: Sequence[bytes], values: Sequence[bytes]) -> Flags:
+        """Returns which records have an ASCII key that belongs in the partition, and a value of an allowed size."""
+        count = len(keys)
+        key_bytes = np.fromiter(map(len, keys), np.int64, count)
+        plain = np.fromiter(map(bytes.isascii, keys), np.bool_, count) & (key_bytes > 0) & (key_bytes <= MAX_KEY_BYTES)
+        small = np.fromiter(map(len, values), np.int64, count) <= self._max_record_bytes
+        in_contract: Flags = plain & small & (partitions_of(keys, self._partitions) == partition)
+        return in_contract
+
+    def _checked(self, partition: int, record: Record) -> Record:
+        """Returns a record that was looked at in full.
 
         Raises:
             RecordError: one of its kinds, with a sentence about what is wrong and what to do.
         """
-        known_key = self._checked_key(arrived.key, arrived.partition)
+        arrived: Delivered = record.payload
+        self._check_key(arrived.key, partition)
         value = arrived.value
         if value is None:
             raise Undecodable("It has no value: publish an Avro record.")
@@ -66,7 +124,7 @@ class Inspector:
             raise TooLarge(
                 f"Its value has {len(value):,} bytes, and topics.max_record_bytes is {self._max_record_bytes:,}."
             )
-        event = self._codec.decode_event(modality, value)
+        event = self._codec.decode_event(record.modality, value)
         _check_contents(event)
         ahead_ms = event.event_time_ms - arrived.timestamp_ms
         if ahead_ms > self._max_skew_ms:
@@ -74,9 +132,9 @@ class Inspector:
                 f"Its event time is {ahead_ms:,} ms ahead of the broker's clock, and join.max_skew_ms is "
                 f"{self._max_skew_ms:,}: set the producer's clock."
             )
-        return known_key, event
+        return record._replace(event_time_ms=event.event_time_ms, media_at=None)
 
-    def _checked_key(self, key: bytes | None, partition: int) -> bytes:
+    def _check_key(self, key: bytes | None, partition: int) -> None:
         if not key:
             raise Invalid("It has no message key: the key is what events are joined by.")
         if len(key) > MAX_KEY_BYTES:
@@ -91,7 +149,6 @@ class Inspector:
                 f"It is in partition {partition}, and its key belongs in {expected}: use the partitioner "
                 "murmur2_random, Java's default."
             )
-        return key
 
 
 def _check_contents(event: Event) -> None:

@@ -1,6 +1,6 @@
 """A lane: the partitions of one number of the three source topics, joined and accounted for."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from pipeline.events.records import Modality
 from pipeline.join.outcomes import JoinRules, Outcome, Record
@@ -14,9 +14,9 @@ _LOOKBACK_STEPS = 16
 class Lane:
     """What one consumer knows of partition p of all three source topics.
 
-    Pure. For every delivered record the caller asks `admit` first: a record that is ours to settle then goes to
-    `add` or, if it cannot be used, straight to its dead letter; one that was finished before a restart goes to
-    `remember`. Each record that was admitted is `finish`ed once, when its output is in the transaction.
+    Pure. The caller has every delivered record admitted first, and learns which of them were finished before a
+    restart. Of all, those that can be joined then go to `add`; the unfinished others straight to their dead letters.
+    Each unfinished record is `finish`ed once, when its output is in the transaction.
     """
 
     def __init__(self, rules: JoinRules, starts: Mapping[Modality, Position]) -> None:
@@ -57,27 +57,41 @@ class Lane:
         """Records that a restart should have read again and that the broker had deleted."""
         return self._trackers[modality].vanished
 
-    def admit(self, modality: Modality, offset: int) -> bool:
-        """Takes note of a delivered record; False if it was finished before a restart."""
+    def admit(self, modality: Modality, offsets: Sequence[int]) -> frozenset[int]:
+        """Takes note of delivered records, at least one; returns those that were finished before a restart."""
         self._changed.add(modality)
         self._watermark.not_at_end(modality)
-        self._read_up_to(modality, offset + 1)
-        return self._trackers[modality].admit(offset)
+        finished = self._trackers[modality].admit(offsets)
+        self._read_up_to(modality, offsets[-1] + 1)
+        return finished
 
-    def add(self, record: Record) -> Outcome | None:
-        """Joins an admitted record; returns an outcome if this settles something, else it waits."""
-        self._note(record)
-        return self._join.add(record)
+    def add(self, modality: Modality, records: Sequence[Record], finished: Container[int] = ()) -> list[Outcome]:
+        """Joins admitted records of a partition; returns what is settled by them. The others wait.
 
-    def remember(self, record: Record) -> None:
-        """Learns the key and time of a record that was finished before a restart."""
-        self._note(record)
-        self._join.remember(record, amendable=record.offset in self._amendable[record.modality])
+        Args:
+            modality: the partition's.
+            records: in the order of their delivery.
+            finished: offsets of those that had their outcome before a restart: only their keys and times are kept.
+        """
+        if not records:
+            return []
+        newest_ms = max(record.event_time_ms for record in records)
+        self._watermark.observe(modality, min(record.event_time_ms for record in records), newest_ms)
+        self._lookbacks[modality].note(records[0].offset, newest_ms)
+        if not finished:
+            return self._join.add(modality, records)
+        outcomes: list[Outcome] = []
+        for record in records:
+            if record.offset in finished:
+                self._join.remember(record, amendable=record.offset in self._amendable[modality])
+            else:
+                outcomes += self._join.add(modality, [record])
+        return outcomes
 
-    def finish(self, modality: Modality, offset: int) -> None:
-        """An admitted record has its output in the transaction being built."""
+    def finish(self, modality: Modality, offsets: Iterable[int]) -> None:
+        """Admitted records of a partition have their outputs in the transaction being built."""
         self._changed.add(modality)
-        self._trackers[modality].finish(offset)
+        self._trackers[modality].finish(offsets)
 
     def at_end(self, modality: Modality, offset: int, now_ms: int) -> None:
         """A partition has delivered everything below `offset`."""
@@ -135,7 +149,3 @@ class Lane:
     def _read_up_to(self, modality: Modality, offset: int) -> None:
         if offset >= self._replaying.get(modality, offset + 1):
             del self._replaying[modality]
-
-    def _note(self, record: Record) -> None:
-        self._watermark.observe(record.modality, record.event_time_ms)
-        self._lookbacks[record.modality].note(record.offset, record.event_time_ms)

@@ -1,14 +1,16 @@
 """What can become of a source record: each gets exactly one of these."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.events.records import Modality
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A decoded source record. `payload` is the caller's, of `size_bytes`; the join never looks into it."""
+class Record(NamedTuple):
+    """A source record that can be joined. `payload` is the caller's, of `size_bytes`; the join never looks into it.
+
+    `media_at` is where the media begin in the payload's value, as far as it is known without decoding it in full.
+    """
 
     modality: Modality
     offset: int
@@ -16,26 +18,24 @@ class Record:
     event_time_ms: int
     payload: Any = None
     size_bytes: int = 0
+    media_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(NamedTuple):
     """All three inputs of a key are there, in the order of the modalities."""
 
     key: bytes
     records: tuple[Record, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
+class Partial(NamedTuple):
     """The deadline passed with enough inputs for an answer, in the order of the modalities."""
 
     key: bytes
     records: tuple[Record, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Amended:
+class Amended(NamedTuple):
     """A missing input came soon enough after a partial answer: `added`, the last of `records` to come, is new."""
 
     key: bytes
@@ -43,24 +43,21 @@ class Amended:
     added: Record
 
 
-@dataclass(frozen=True, slots=True)
-class Incomplete:
+class Incomplete(NamedTuple):
     """The deadline passed with too few inputs for an answer."""
 
     key: bytes
     records: tuple[Record, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
+class Late(NamedTuple):
     """The record's window had closed before it came."""
 
     record: Record
     watermark_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
+class Duplicate(NamedTuple):
     """The key already had this input."""
 
     record: Record

@@ -1,8 +1,12 @@
 """Which records of a partition are finished, and where a restart has to begin."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+_UNFINISHED = b"\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,51 +41,63 @@ class Position:
 
 
 class OffsetTracker:
-    """Follows the records of one partition, in the order of their offsets, until each is finished."""
+    """Follows the records of one partition, in the order of their offsets, until each is finished.
+
+    Keeps a byte for each offset from the lowest unfinished one up to the highest seen.
+    """
 
     def __init__(self, start: Position) -> None:
-        self._high = start.high
+        self._begin = start.low
+        self._marks = bytearray(start.high - start.low)
+        for offset in start.unfinished:
+            self._marks[offset - self._begin] = True
         self._replay_from = start.replay_from
-        self._unfinished = set(start.unfinished)
         self._awaited = deque(start.unfinished)
+        self._known = start.high
         self._next = start.replay_from
         self.vanished = 0
 
     def __len__(self) -> int:
         """The number of unfinished records."""
-        return len(self._unfinished)
+        return self._marks.count(_UNFINISHED)
 
     @property
     def next(self) -> int:
         """The lowest offset that may still be delivered."""
         return self._next
 
-    def admit(self, offset: int) -> bool:
-        """Takes note of a delivered record; False if it was finished before the restart.
+    def admit(self, offsets: Sequence[int]) -> frozenset[int]:
+        """Takes note of delivered records; returns those among them that were finished before the restart.
+
+        Args:
+            offsets: of records in the order of their delivery, at least one.
 
         Raises:
-            ValueError: the record comes out of order; going on could skip those between.
+            ValueError: a record comes out of order; going on could skip those between.
         """
-        if offset < self._next:
-            raise ValueError(f"offset {offset} was delivered when {self._next} was the next to come")
-        self._next = offset + 1
-        self._give_up_awaited(offset)
-        if self._awaited and self._awaited[0] == offset:
-            self._awaited.popleft()
-        if offset < self._high:
-            return offset in self._unfinished
-        self._high = offset + 1
-        self._unfinished.add(offset)
-        return True
+        first, last = offsets[0], offsets[-1]
+        if first >= max(self._known, self._next) and last - first == len(offsets) - 1:
+            self._give_up_awaited(last)
+            self._extend(first, len(offsets))
+            return frozenset()
+        return frozenset(offset for offset in offsets if not self._admit(offset))
 
-    def finish(self, offset: int) -> None:
-        """The record has its outcome, and it is in the transaction being built."""
-        self._unfinished.remove(offset)
+    def finish(self, offsets: Iterable[int]) -> None:
+        """These records have their outcomes, which are in the transaction being built.
+
+        Raises:
+            KeyError: one of them is not unfinished.
+        """
+        marks, begin = self._marks, self._begin
+        for offset in offsets:
+            if offset < begin or not marks[offset - begin]:
+                raise KeyError(offset)
+            marks[offset - begin] = False
 
     def at_end(self, offset: int) -> None:
         """The partition has delivered everything below `offset`, transaction markers included."""
         self._give_up_awaited(offset)
-        self._high = max(self._high, offset)
+        self._extend(offset, 0)
 
     def replay_from(self, offset: int) -> None:
         """A restart no longer needs records below `offset`."""
@@ -89,16 +105,42 @@ class OffsetTracker:
 
     def position(self, amendable: Iterable[int] = ()) -> Position:
         """Returns what to commit; of the `amendable` offsets, those that are finished count."""
-        unfinished = tuple(sorted(self._unfinished))
-        low = unfinished[0] if unfinished else self._high
-        finished = tuple(sorted(set(amendable) - self._unfinished))
-        return Position(low, self._high, unfinished, min(self._replay_from, low, *finished[:1]), finished)
+        self._drop_finished()
+        low, high = self._begin, self._begin + len(self._marks)
+        unfinished = tuple((np.flatnonzero(np.frombuffer(self._marks, np.bool_)) + low).tolist())
+        finished = tuple(sorted(set(amendable).difference(unfinished)))
+        return Position(low, high, unfinished, min(self._replay_from, low, *finished[:1]), finished)
+
+    def _admit(self, offset: int) -> bool:
+        """Returns whether it has no outcome yet."""
+        if offset < self._next:
+            raise ValueError(f"offset {offset} was delivered when {self._next} was the next to come")
+        self._next = offset + 1
+        self._give_up_awaited(offset)
+        if self._awaited and self._awaited[0] == offset:
+            self._awaited.popleft()
+        if offset < self._known:
+            return offset >= self._begin and bool(self._marks[offset - self._begin])
+        self._extend(offset, 1)
+        return True
+
+    def _extend(self, offset: int, count: int) -> None:
+        """So many records from `offset` on are unfinished; what lies between the last one and `offset` is none."""
+        gap = max(0, offset - self._begin - len(self._marks))
+        self._marks += bytes(gap) + _UNFINISHED * count
+        self._next = max(self._next, offset + count)
 
     def _give_up_awaited(self, delivered: int) -> None:
         """Delivery is in order: an unfinished record that is passed over has been deleted by retention."""
         while self._awaited and self._awaited[0] < delivered:
-            self._unfinished.discard(self._awaited.popleft())
+            self._marks[self._awaited.popleft() - self._begin] = False
             self.vanished += 1
+
+    def _drop_finished(self) -> None:
+        first = self._marks.find(_UNFINISHED)
+        finished = len(self._marks) if first < 0 else first
+        del self._marks[:finished]
+        self._begin += finished
 
 
 class Lookback:
@@ -113,7 +155,7 @@ class Lookback:
         self._checkpoints: deque[tuple[int, int | None]] = deque([(start, None)])
 
     def note(self, offset: int, event_time_ms: int) -> None:
-        """A record was delivered."""
+        """Records were delivered: the first one's offset, and the newest time among them."""
         newest, (_, last) = self._newest_ms, self._checkpoints[-1]
         if newest is not None and (last is None or newest >= last + self._step_ms):
             self._checkpoints.append((offset, newest))

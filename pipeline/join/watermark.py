@@ -24,14 +24,14 @@ class Watermark:
         """The watermark as of the last `advance`, in milliseconds of event time; None before there is one."""
         return self._value
 
-    def observe(self, modality: Modality, event_time_ms: int) -> None:
-        """A record came: its partition is not at its end, and may have shown a newer time."""
+    def observe(self, modality: Modality, oldest_ms: int, newest_ms: int) -> None:
+        """Records came with event times from `oldest_ms` to `newest_ms`: their partition is not at its end."""
         self._at_end_since[modality] = None
         newest = self._newest[modality]
-        if newest is None or event_time_ms > newest:
-            self._newest[modality] = event_time_ms
-        if self._oldest_ms is None or event_time_ms < self._oldest_ms:
-            self._oldest_ms = event_time_ms
+        if newest is None or newest_ms > newest:
+            self._newest[modality] = newest_ms
+        if self._oldest_ms is None or oldest_ms < self._oldest_ms:
+            self._oldest_ms = oldest_ms
 
     def at_end(self, modality: Modality, now_ms: int) -> None:
         """The partition has delivered all it holds."""

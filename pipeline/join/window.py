@@ -1,10 +1,10 @@
 """The join of one lane: which records of a key are one moment."""
 
-from collections.abc import Iterable
-from heapq import heappop, heappush
-from itertools import count
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum, auto
 
 from pipeline.events.records import Modality
+from pipeline.events.rows import row_maker
 from pipeline.join.outcomes import (
     Amended,
     Duplicate,
@@ -16,29 +16,37 @@ from pipeline.join.outcomes import (
     Partial,
     Record,
 )
+from pipeline.join.timeline import Timeline
+
+_ALL_SEEN = (1 << len(Modality)) - 1
+_TIMELINE_STEPS = 512
+_joined = row_maker(Joined)
+
+
+class _State(Enum):
+    """What a window can still do."""
+
+    OPEN = auto()  # gathers records
+    AMENDABLE = auto()  # was answered without some input; keeps its records until that comes, or until its time is over
+    CLOSED = auto()  # only remembers what it has seen
+    WITHDRAWN = auto()  # closed, and its answer was not given after all
 
 
 class _Window:
-    """A moment of a key: open while it gathers records, then remembered as closed.
+    """A moment of a key: open while it gathers records, then remembered. `later` is the next moment of the key."""
 
-    A partially answered one keeps its records while it is amendable. `held` are records that a restart read before
-    those of the answer that they amend.
-    """
-
-    __slots__ = ("amendable", "anchor_ms", "held", "key", "open", "records", "seen", "withdrawn")
+    __slots__ = ("anchor_ms", "key", "later", "records", "seen", "state")
 
     def __init__(self, key: bytes, anchor_ms: int) -> None:
         self.key = key
         self.anchor_ms = anchor_ms
-        self.open = True
-        self.amendable = False
-        self.withdrawn = False
-        self.seen: set[Modality] = set()
-        self.records: list[Record] = []
-        self.held: list[Record] = []
+        self.state = _State.OPEN
+        self.seen = 0
+        self.records: list[Record | None] = [None, None, None]
+        self.later: _Window | None = None
 
     def in_order(self) -> tuple[Record, ...]:
-        return tuple(sorted(self.records, key=lambda record: record.modality))
+        return tuple(filter(None, self.records))
 
 
 class WindowJoin:
@@ -53,14 +61,16 @@ class WindowJoin:
     """
 
     def __init__(self, rules: JoinRules) -> None:
+        step_ms = max(1, rules.window_ms // _TIMELINE_STEPS)
         self._rules = rules
         self._watermark_ms: int | None = None
-        self._windows: dict[bytes, tuple[_Window, ...]] = {}
-        self._due: list[tuple[int, int, _Window]] = []
-        self._ticket = count()
+        self._windows: dict[bytes, _Window] = {}
+        self._until_deadline: Timeline[_Window] = Timeline(step_ms)
+        self._until_amended: Timeline[_Window] = Timeline(step_ms)
+        self._until_forgotten: Timeline[_Window] = Timeline(step_ms)
         self._open = 0
         self._amendable: dict[_Window, None] = {}
-        self._holding: list[_Window] = []
+        self._held: dict[_Window, list[Record]] = {}
         self._replaying = True
         self.kept_bytes = 0
 
@@ -68,25 +78,26 @@ class WindowJoin:
         """The number of open windows."""
         return self._open
 
-    def add(self, record: Record) -> Outcome | None:
-        """Takes a record in; returns an outcome if this settles something, else it waits."""
-        window = self._window_of(record)
-        if window is None:
-            if self._is_past(record.event_time_ms + self._rules.window_ms):
-                return Late(record, self._watermark_or(record.event_time_ms))
-            window = self._open_window(record.key, record.event_time_ms)
-        elif record.modality in window.seen:
-            return Duplicate(record)
-        elif not window.open and window.amendable and self._replaying:
-            self._hold(window, (record,))
-            return None
-        elif not window.open:
-            return self._amend(window, record)
-        window.seen.add(record.modality)
-        window.records.append(record)
-        if len(window.records) < len(Modality):
-            return None
-        return Joined(record.key, self._close(window))
+    def add(self, modality: Modality, records: Iterable[Record]) -> list[Outcome]:
+        """Takes records of one modality in; returns what is settled by them. The others wait."""
+        outcomes: list[Outcome] = []
+        find, bit, window_ms, is_open = self._windows.get, 1 << modality, self._rules.window_ms, _State.OPEN
+        for record in records:
+            window = find(record.key)
+            if (
+                window is None
+                or window.state is not is_open
+                or window.seen & bit
+                or not -window_ms <= record.event_time_ms - window.anchor_ms <= window_ms
+            ):
+                window = self._window_for(record, bit, outcomes)
+                if window is None:
+                    continue
+            window.seen |= bit
+            window.records[modality] = record
+            if window.seen == _ALL_SEEN:
+                outcomes.append(_joined((record.key, self._close(window))))
+        return outcomes
 
     def remember(self, record: Record, *, amendable: bool = False) -> None:
         """Learns of a record that already had its outcome before a restart: its window is closed.
@@ -97,37 +108,38 @@ class WindowJoin:
             record: what was finished.
             amendable: whether its outcome was a partial answer that may still be amended.
         """
-        window = self._window_of(record)
+        window, bit = self._window_of(record), 1 << record.modality
         if window is None:
             window = self._open_window(record.key, record.event_time_ms)
             self._close(window)
-        elif window.open and amendable and record.modality not in window.seen:
+        elif window.state is _State.OPEN and amendable and not window.seen & bit:
             self._hold(window, self._close(window))
-        if window.open:
+        if window.state is _State.OPEN:
             return
-        window.seen.add(record.modality)
+        window.seen |= bit
         if amendable:
-            self._keep(window, [*window.records, record])
+            self._keep(window, [record])
 
     def end_replay(self) -> list[Outcome]:
         """All from before a restart has been read: returns what became of the amendments that waited for that."""
         self._replaying = False
-        holding, self._holding = self._holding, []
-        return [self._amend(window, record) for window in holding for record in window.held]
+        held, self._held = self._held, {}
+        return [self._amend(window, record) for window, records in held.items() for record in records]
 
     def withdraw(self, key: bytes, event_time_ms: int) -> None:
         """The window of this key and time got no answer after all: it cannot be amended."""
         for window in self._near(key, event_time_ms):
-            window.withdrawn = True
-            self._drop(window)
+            if window.state is not _State.OPEN:
+                self._drop(window)
+                window.state = _State.WITHDRAWN
 
     def is_withdrawn(self, key: bytes, event_time_ms: int) -> bool:
         """Returns whether an answer that is being amended was withdrawn."""
-        return any(window.withdrawn for window in self._near(key, event_time_ms))
+        return any(window.state is _State.WITHDRAWN for window in self._near(key, event_time_ms))
 
     def amendable(self) -> list[Record]:
         """Returns the records that a restart needs to amend what was answered partially."""
-        return [record for window in self._amendable for record in window.records]
+        return [record for window in self._amendable for record in window.in_order()]
 
     def give_up_amendments(self) -> None:
         """Lets the records of answered windows go when their memory is needed: missing inputs will be late."""
@@ -138,29 +150,37 @@ class WindowJoin:
         """Moves event time on; returns what became of the windows whose deadline has passed."""
         if self._watermark_ms is None or watermark_ms > self._watermark_ms:
             self._watermark_ms = watermark_ms
+        rules, now_ms = self._rules, self._watermark_ms
         outcomes: list[Outcome] = []
-        while self._due and self._is_past(self._due[0][0]):
-            _, _, window = heappop(self._due)
-            if window.open:
+        for window in self._until_deadline.pop_before(now_ms - rules.window_ms):
+            if window.state is _State.OPEN:
                 outcomes.append(self._expire(window))
-            self._age(window)
+            amendable = window.state is _State.AMENDABLE
+            (self._until_amended if amendable else self._until_forgotten).add(window)
+        for window in self._until_amended.pop_before(now_ms - rules.window_ms - rules.amend_ms):
+            self._drop(window)
+            self._until_forgotten.add(window)
+        for window in self._until_forgotten.pop_before(now_ms - rules.memory_ms):
+            self._drop(window)
+            self._forget(window)
         return outcomes
 
-    def _age(self, window: _Window) -> None:
-        """Plans the next time that something is due for a closed window, or forgets it."""
-        amend_until_ms = window.anchor_ms + self._rules.window_ms + self._rules.amend_ms
-        if window.amendable and not self._is_past(amend_until_ms):
-            self._plan(window, amend_until_ms)
-            return
-        self._drop(window)
-        forget_ms = window.anchor_ms + self._rules.memory_ms
-        if self._is_past(forget_ms):
-            self._forget(window)
+    def _window_for(self, record: Record, bit: int, outcomes: list[Outcome]) -> _Window | None:
+        """Returns the open window that a record belongs in; if there is none, settles the record or holds it."""
+        window = self._window_of(record)
+        if window is None:
+            if not self._is_past(record.event_time_ms + self._rules.window_ms):
+                return self._open_window(record.key, record.event_time_ms)
+            outcomes.append(Late(record, self._watermark_or(record.event_time_ms)))
+        elif window.seen & bit:
+            outcomes.append(Duplicate(record))
+        elif window.state is _State.OPEN:
+            return window
+        elif window.state is _State.AMENDABLE and self._replaying:
+            self._hold(window, [record])
         else:
-            self._plan(window, forget_ms)
-
-    def _plan(self, window: _Window, due_ms: int) -> None:
-        heappush(self._due, (due_ms, next(self._ticket), window))
+            outcomes.append(self._amend(window, record))
+        return None
 
     def _is_past(self, time_ms: int) -> bool:
         return self._watermark_ms is not None and self._watermark_ms > time_ms
@@ -168,29 +188,34 @@ class WindowJoin:
     def _watermark_or(self, time_ms: int) -> int:
         return time_ms if self._watermark_ms is None else self._watermark_ms
 
-    def _near(self, key: bytes, event_time_ms: int) -> list[_Window]:
-        windows = self._windows.get(key, ())
-        return [window for window in windows if abs(event_time_ms - window.anchor_ms) <= self._rules.window_ms]
+    def _near(self, key: bytes, event_time_ms: int) -> Iterator[_Window]:
+        """Yields the windows of a key that a time belongs to, the oldest first."""
+        window = self._windows.get(key)
+        while window is not None:
+            if abs(event_time_ms - window.anchor_ms) <= self._rules.window_ms:
+                yield window
+            window = window.later
 
     def _window_of(self, record: Record) -> _Window | None:
-        for window in self._windows.get(record.key, ()):
-            if abs(record.event_time_ms - window.anchor_ms) <= self._rules.window_ms:
-                return window
-        return None
+        return next(self._near(record.key, record.event_time_ms), None)
 
     def _open_window(self, key: bytes, anchor_ms: int) -> _Window:
         window = _Window(key, anchor_ms)
-        self._windows[key] = (*self._windows.get(key, ()), window)
-        self._plan(window, anchor_ms + self._rules.window_ms)
+        newest = self._windows.setdefault(key, window)
+        if newest is not window:
+            while newest.later is not None:
+                newest = newest.later
+            newest.later = window
+        self._until_deadline.add(window)
         self._open += 1
         return window
 
     def _amend(self, window: _Window, record: Record) -> Outcome:
         """Decides on an input that comes after its window closed without it."""
-        window.seen.add(record.modality)
-        if not window.amendable:
+        window.seen |= 1 << record.modality
+        if window.state is not _State.AMENDABLE:
             return Late(record, self._watermark_or(window.anchor_ms))
-        self._keep(window, [*window.records, record])
+        self._keep(window, [record])
         records = window.in_order()
         if len(records) == len(Modality):
             self._drop(window)
@@ -198,32 +223,36 @@ class WindowJoin:
 
     def _hold(self, window: _Window, records: Iterable[Record]) -> None:
         """Lets an amendment wait until all records that it amends have been read again."""
-        if not window.held:
-            self._holding.append(window)
         for record in records:
-            window.seen.add(record.modality)
-            window.held.append(record)
+            window.seen |= 1 << record.modality
+            self._held.setdefault(window, []).append(record)
 
-    def _keep(self, window: _Window, records: Iterable[Record]) -> None:
-        self._drop(window)
-        window.amendable = True
-        window.records = list(records)
-        self._amendable[window] = None
-        self.kept_bytes += sum(record.size_bytes for record in window.records)
+    def _keep(self, window: _Window, records: Sequence[Record]) -> None:
+        """Lets an answered window keep these records, beside those it has, for an amendment."""
+        if window.state is not _State.AMENDABLE:
+            window.state = _State.AMENDABLE
+            window.records = [None, None, None]
+            self._amendable[window] = None
+        for record in records:
+            window.records[record.modality] = record
+        self.kept_bytes += sum(record.size_bytes for record in records)
 
     def _drop(self, window: _Window) -> None:
-        if window.amendable:
-            self.kept_bytes -= sum(record.size_bytes for record in window.records)
-            self._amendable.pop(window)
-        window.amendable = False
-        window.records = []
+        """Ends what can be amended of a window, if it can."""
+        if window.state is _State.AMENDABLE:
+            self.kept_bytes -= sum(record.size_bytes for record in window.in_order())
+            del self._amendable[window]
+            self._let_go(window)
 
     def _close(self, window: _Window) -> tuple[Record, ...]:
         self._open -= 1
         records = window.in_order()
-        window.open = False
-        window.records = []
+        self._let_go(window)
         return records
+
+    def _let_go(self, window: _Window) -> None:
+        window.state = _State.CLOSED
+        window.records = []
 
     def _expire(self, window: _Window) -> Outcome:
         records = self._close(window)
@@ -234,8 +263,13 @@ class WindowJoin:
         return Partial(window.key, records)
 
     def _forget(self, window: _Window) -> None:
-        rest = tuple(other for other in self._windows[window.key] if other is not window)
-        if rest:
-            self._windows[window.key] = rest
+        first = self._windows[window.key]
+        if first is not window:
+            while first.later is not window:
+                assert first.later is not None
+                first = first.later
+            first.later = window.later
+        elif window.later is not None:
+            self._windows[window.key] = window.later
         else:
             del self._windows[window.key]

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Headers = tuple[tuple[str, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TopicPartition:
+class TopicPartition(NamedTuple):
     """One partition of one topic."""
 
     topic: str
@@ -18,8 +17,7 @@ class TopicPartition:
         return f"{self.topic}[{self.partition}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A record as it came from the broker; `timestamp_ms` is the broker's (LogAppendTime) on our topics."""
 
     topic: str
@@ -43,7 +41,16 @@ class EndOfPartition:
     offset: int
 
 
-Arrival = Message | EndOfPartition
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Records of one partition, in their order; at least one."""
+
+    topic: str
+    partition: int
+    messages: Sequence[Message]
+
+
+Arrival = Delivery | EndOfPartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +68,7 @@ class Fresh:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """A record to be published. The broker chooses nothing: the key decides the partition (murmur2_random)."""
 
     topic: str
@@ -104,7 +110,10 @@ class Source(Protocol):
     """A member of a consumer group."""
 
     def poll(self, count: int, timeout_s: float) -> Sequence[Arrival]:
-        """Returns up to `count` arrivals in each partition's order; waits at most `timeout_s` for the first."""
+        """Returns what has arrived, up to `count` records and ends, each partition's in its order.
+
+        Waits at most `timeout_s` for the first.
+        """
 
     def group_metadata(self) -> GroupMetadata:
         """Returns the generation to commit under."""

@@ -1,18 +1,37 @@
 """The client's messages as ours."""
 
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+
 from confluent_kafka import Message as ClientMessage
 
-from pipeline.kafka.contract import Headers, Message
+from pipeline.events.rows import row_maker
+from pipeline.kafka.contract import Delivery, Headers, Message
+
+_message = row_maker(Message)
+_PLACE = itemgetter(Message._fields.index("topic"), Message._fields.index("partition"))
 
 
 def received(message: ClientMessage) -> Message:
     """Returns a delivered record; the caller has looked at `message.error()` first."""
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    assert topic is not None
-    assert partition is not None
-    assert offset is not None
-    key, value = message.key(), message.value()
-    return Message(topic, partition, offset, message.timestamp()[1], _raw(key), _raw(value), _headers(message))
+    return _message(
+        (
+            message.topic(),
+            message.partition(),
+            message.offset(),
+            message.timestamp()[1],
+            message.key(),
+            message.value(),
+            _headers(message),
+        )
+    )
+
+
+def deliveries(messages: Iterable[ClientMessage]) -> Iterator[Delivery]:
+    """Yields delivered records, those of one partition together as the client had them."""
+    for (topic, partition), run in groupby(map(received, messages), key=_PLACE):
+        yield Delivery(topic, partition, list(run))
 
 
 def _headers(message: ClientMessage) -> Headers:

@@ -10,7 +10,7 @@ from confluent_kafka import Message as ClientMessage
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
 from pipeline.kafka.clients import Properties, common
-from pipeline.kafka.contract import Arrival, EndOfPartition, Message, TopicPartition
+from pipeline.kafka.contract import EndOfPartition, Message, TopicPartition
 from pipeline.kafka.errors import Fatal, Retriable, explain, is_passing, translated
 from pipeline.kafka.messages import received
 from pipeline.settings import KafkaSettings
@@ -110,7 +110,7 @@ class TopicReader:
     ) -> None:
         self.close()
 
-    def _consume(self, count: int, timeout_s: float) -> list[Arrival]:
+    def _consume(self, count: int, timeout_s: float) -> list[Message | EndOfPartition]:
         try:
             first = self._consumer.poll(timeout_s)
             # consume() waits its whole timeout for a full batch, so the rest is asked for without one.
@@ -131,7 +131,7 @@ class TopicReader:
         )
 
 
-def _arrival(message: ClientMessage) -> Arrival | None:
+def _arrival(message: ClientMessage) -> Message | EndOfPartition | None:
     """Returns what has come; None for an error that passes."""
     if (error := message.error()) is None:
         return received(message)

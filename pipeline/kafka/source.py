@@ -1,7 +1,8 @@
 """The group member that reads the three source topics, from what is committed with its maps."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
@@ -20,7 +21,7 @@ from pipeline.kafka.contract import (
     TopicPartition,
 )
 from pipeline.kafka.errors import Fatal, Retriable, explain, is_passing, translated
-from pipeline.kafka.messages import received
+from pipeline.kafka.messages import deliveries
 from pipeline.settings import KafkaSettings, TopicSettings
 from pipeline.telemetry.logs import logger
 
@@ -56,7 +57,7 @@ class KafkaSource:
         )
 
     def poll(self, count: int, timeout_s: float) -> Sequence[Arrival]:
-        """Returns up to `count` arrivals; rebalances reach the listener from in here.
+        """Returns what has arrived, up to `count` records and ends; rebalances reach the listener from in here.
 
         What was delivered around a rebalance may be of either assignment, so it is read again.
         """
@@ -66,7 +67,7 @@ class KafkaSource:
             batch = [] if first is None else [first, *self._consumer.consume(count - 1, 0)]
         except KafkaException as error:
             raise translated(error, "consuming") from error
-        arrivals = [arrival for message in batch if (arrival := self._arrival(message)) is not None]
+        arrivals = list(_arrivals(batch))
         if self._rebalanced and arrivals:
             self.rewind()
             return ()
@@ -95,22 +96,6 @@ class KafkaSource:
     def close(self) -> None:
         """Leaves the group. A static member's partitions wait for it until its session ends."""
         self._consumer.close()
-
-    def _arrival(self, message: ClientMessage) -> Arrival | None:
-        error = message.error()
-        if error is None:
-            return received(message)
-        topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
-        if error.code() == KafkaError._PARTITION_EOF:
-            return EndOfPartition(topic, partition, offset)
-        # A fatal error comes once, as a message whose own fatal() is False, then silence.
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            raise Fatal(f"{topic}[{partition}] no longer holds the offset to read next ({error.str()}): restart.")
-        if error.code() == KafkaError._MAX_POLL_EXCEEDED or error.code() in _UNKNOWN_FOR_NOW or is_passing(error):
-            _log.warning("kafka consumer", problem=explain(error))
-            return None
-        failure = translated(error, f"consuming {topic or 'the source topics'}")
-        raise failure if isinstance(failure, Fatal) else Fatal(str(failure))
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
         self._rebalanced = True
@@ -184,6 +169,31 @@ class KafkaSource:
             return bounds
 
         return self._patiently(f"asking for the ends of {partition.topic}[{partition.partition}]", ask)
+
+
+def _arrivals(batch: Iterable[ClientMessage]) -> Iterator[Arrival]:
+    for has_come, run in groupby(batch, lambda message: message.error() is None):
+        if has_come:
+            yield from deliveries(run)
+        else:
+            yield from filter(None, map(_end, run))
+
+
+def _end(message: ClientMessage) -> EndOfPartition | None:
+    """Returns the end of a partition that the client tells of; None for an error that passes."""
+    error = message.error()
+    assert error is not None
+    topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+    if error.code() == KafkaError._PARTITION_EOF:
+        return EndOfPartition(topic, partition, offset)
+    # A fatal error comes once, as a message whose own fatal() is False, then silence.
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        raise Fatal(f"{topic}[{partition}] no longer holds the offset to read next ({error.str()}): restart.")
+    if error.code() == KafkaError._MAX_POLL_EXCEEDED or error.code() in _UNKNOWN_FOR_NOW or is_passing(error):
+        _log.warning("kafka consumer", problem=explain(error))
+        return None
+    failure = translated(error, f"consuming {topic or 'the source topics'}")
+    raise failure if isinstance(failure, Fatal) else Fatal(str(failure))
 
 
 def _client_partitions(partitions: Sequence[TopicPartition]) -> list[ClientTopicPartition]:

@@ -3,14 +3,16 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.events.codec import Codec
 from pipeline.events.errors import RecordError
-from pipeline.events.records import Event, Modality
+from pipeline.events.records import Modality
+from pipeline.join.outcomes import Record
 from pipeline.model import media
 from pipeline.model.errors import InferenceFailed
 from pipeline.model.runtime import isolate
@@ -19,7 +21,7 @@ from pipeline.model.specs import InputSpecs
 from pipeline.telemetry.watchdog import Watchdog
 
 Probabilities = npt.NDArray[np.float32]
-Decode = Callable[[Event, InputSpecs], npt.NDArray[Any]]
+Decode = Callable[[Modality, bytes], npt.NDArray[Any]]
 _DECODE_CHUNK = 8
 
 
@@ -30,28 +32,27 @@ class Predictor(Protocol):
         """Returns calibrated probabilities, float32 [len(samples), classes]; raises InferenceFailed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The inputs of one moment. `token` comes back with the answer."""
+class Request(Protocol):
+    """A moment that the model is asked about: one record of each input that is there, messages as their payloads."""
 
-    token: Any
-    events: Mapping[Modality, Event]
+    @property
+    def records(self) -> Sequence[Record]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """The model's answer, float32 [classes], from all events but the refused ones."""
+    """The model's answer, float32 [classes], from all inputs but the refused ones."""
 
-    token: Any
+    request: Any
     probabilities: Probabilities
-    refused: Mapping[Modality, RecordError] = field(default_factory=dict)
+    refused: Mapping[Modality, RecordError]
 
 
 @dataclass(frozen=True, slots=True)
 class TooFewInputs:
-    """So many events were refused that the rest is not enough for an answer."""
+    """So many inputs were refused that the rest is not enough for an answer."""
 
-    token: Any
+    request: Any
     refused: Mapping[Modality, RecordError]
 
 
@@ -59,53 +60,90 @@ class TooFewInputs:
 class Failed:
     """The model could not answer for these inputs."""
 
-    token: Any
+    request: Any
     problem: str
-    refused: Mapping[Modality, RecordError] = field(default_factory=dict)
+    refused: Mapping[Modality, RecordError]
 
 
-Answer = Classified | TooFewInputs | Failed
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What became of the requests of a batch.
+
+    Attributes:
+        whole: those that were answered from all their inputs.
+        probabilities: float32 [len(whole), classes].
+        others: what else became of a request.
+    """
+
+    whole: Sequence[Any]
+    probabilities: Probabilities
+    others: Sequence[Classified | TooFewInputs | Failed] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
     request: Request
-    media: Mapping[Modality, npt.NDArray[Any]]
+    sample: Mapping[Modality, npt.NDArray[Any]]
     refused: Mapping[Modality, RecordError]
 
 
+def media_decoder(codec: Codec, specs: InputSpecs) -> Decode:
+    """Returns what makes the model's input of a message value; it raises RecordError for one that cannot be used."""
+    return lambda modality, value: media.decode(codec.decode_event(modality, value), specs)
+
+
+class Classifier(Protocol):
+    """What the consumer asks: `Inference`, or a benchmark's stub."""
+
+    def __len__(self) -> int:
+        """The number of batches in flight."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another batch may be submitted."""
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Hands a batch over; its answers come out of `results`, in order."""
+
+    def results(self, wait_s: float = 0.0) -> list[Answers]:
+        """Returns the batches that are answered; waits at most `wait_s` for the oldest one."""
+
+    def discard(self) -> None:
+        """Forgets what is in flight: its answers will not come out."""
+
+    def close(self) -> None:
+        """Waits for what is in flight and ends the threads."""
+
+
 class Inference:
-    """Answers batches of requests, at most `in_flight` at a time.
+    """Answers batches of requests, at most `in_flight` at a time; a `Classifier`.
 
     Args:
         predictor: called from one thread only.
-        specs: what the media are decoded to.
+        decode: makes what the predictor looks at of a message value, such as `media_decoder`.
         min_modalities: usable inputs that an answer needs; a moment that came with fewer needs all of its own.
         in_flight: batches between `submit` and `results`.
         decode_threads: threads that decode media.
         request_timeout_s: longest time for one batch before the watchdog ends the process.
-        decode: makes what the predictor looks at of an event.
     """
 
     def __init__(
         self,
         predictor: Predictor,
-        specs: InputSpecs,
+        decode: Decode,
         min_modalities: int,
         in_flight: int,
         decode_threads: int,
         request_timeout_s: float,
-        decode: Decode = media.decode,
     ) -> None:
         self._predictor = predictor
-        self._specs = specs
         self._decode_media = decode
         self._min_modalities = min_modalities
         self._in_flight = in_flight
         self._decoders = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._watchdog = Watchdog(request_timeout_s)
-        self._batches: deque[Future[list[Answer]]] = deque()
+        self._batches: deque[Future[Answers]] = deque()
 
     def __len__(self) -> int:
         """The number of batches in flight."""
@@ -124,14 +162,14 @@ class Inference:
         ]
         self._batches.append(self._model.submit(self._answer, chunks))
 
-    def results(self, wait_s: float = 0.0) -> list[Answer]:
-        """Returns the answers that are ready; waits at most `wait_s` for the oldest batch."""
-        answers: list[Answer] = []
+    def results(self, wait_s: float = 0.0) -> list[Answers]:
+        """Returns the batches that are answered; waits at most `wait_s` for the oldest one."""
+        answered: list[Answers] = []
         if wait_s and self._batches:
             wait((self._batches[0],), wait_s)
         while self._batches and self._batches[0].done():
-            answers += self._batches.popleft().result()
-        return answers
+            answered.append(self._batches.popleft().result())
+        return answered
 
     def discard(self) -> None:
         """Forgets what is in flight: its answers will not come out."""
@@ -149,33 +187,35 @@ class Inference:
     def _decode_one(self, request: Request) -> _Decoded:
         decoded: dict[Modality, npt.NDArray[Any]] = {}
         refused: dict[Modality, RecordError] = {}
-        for modality, event in request.events.items():
+        for record in request.records:
             try:
-                decoded[modality] = self._decode_media(event, self._specs)
+                decoded[record.modality] = self._decode_media(record.modality, record.payload.value)
             except RecordError as error:
-                refused[modality] = error
+                refused[record.modality] = error
         return _Decoded(request, decoded, refused)
 
-    def _answer(self, chunks: Sequence[Future[list[_Decoded]]]) -> list[Answer]:
+    def _answer(self, chunks: Sequence[Future[list[_Decoded]]]) -> Answers:
         decoded = [one for chunk in chunks for one in chunk.result()]
         usable = [one for one in decoded if self._is_enough(one)]
-        samples = [
-            Sample(one.media.get(Modality.SPEECH), one.media.get(Modality.IMAGE), one.media.get(Modality.SENSOR))
-            for one in usable
+        others: list[Classified | TooFewInputs | Failed] = [
+            TooFewInputs(one.request, one.refused) for one in decoded if not self._is_enough(one)
         ]
-        answers: list[Answer] = [
-            TooFewInputs(one.request.token, one.refused) for one in decoded if not self._is_enough(one)
-        ]
-        if not samples:
-            return answers
-        with self._watchdog.watching(f"a batch of {len(samples)} in the model"):
-            results = isolate(self._predictor.predict, samples)
-        for one, result in zip(usable, results, strict=True):
+        whole: list[Request] = []
+        rows: list[Probabilities] = []
+        for one, result in zip(usable, self._predict(usable), strict=True):
             if isinstance(result, InferenceFailed):
-                answers.append(Failed(one.request.token, str(result), one.refused))
+                others.append(Failed(one.request, str(result), one.refused))
+            elif one.refused:
+                others.append(Classified(one.request, result, one.refused))
             else:
-                answers.append(Classified(one.request.token, result, one.refused))
-        return answers
+                whole.append(one.request)
+                rows.append(result)
+        return Answers(whole, np.array(rows, np.float32), others)
+
+    def _predict(self, usable: Sequence[_Decoded]) -> list[Probabilities | InferenceFailed]:
+        samples = [Sample(*(one.sample.get(modality) for modality in Modality)) for one in usable]
+        with self._watchdog.watching(f"a batch of {len(samples)} in the model"):
+            return isolate(self._predictor.predict, samples)
 
     def _is_enough(self, one: _Decoded) -> bool:
-        return len(one.media) >= min(self._min_modalities, len(one.request.events))
+        return len(one.sample) >= min(self._min_modalities, len(one.request.records))

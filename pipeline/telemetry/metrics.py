@@ -4,12 +4,12 @@ Nothing here is called for a single record: what flows is counted by the batch, 
 queues) is sampled once a second by `consumers.vitals`.
 """
 
-from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from itertools import compress
 
+import numpy as np
+import numpy.typing as npt
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
@@ -212,14 +212,13 @@ def note_build(program: str, model: str = "", model_version: str = "", device: s
     BUILD.replace({(program, _own_version(), model, model_version, device): 1})
 
 
-def note_predictions(inputs: Sequence[int], latencies_ms: Sequence[float]) -> None:
+def note_predictions(inputs: Sequence[int], latencies_ms: npt.NDArray[np.int64]) -> None:
     """Predictions from so many inputs each were handed to a transaction, so long after the newest input came."""
-    for count, predictions in Tally(inputs).items():
-        PREDICTIONS.labels(str(count)).inc(predictions)
-        of_these = (
-            latencies_ms if predictions == len(inputs) else [*compress(latencies_ms, (i == count for i in inputs))]
-        )
-        LATENCY.observe([latency_ms / 1_000 for latency_ms in of_these], str(count))
+    counts = np.asarray(inputs)
+    for count in np.unique(counts).tolist():
+        latencies_s = latencies_ms[counts == count] / 1_000
+        PREDICTIONS.labels(str(count)).inc(len(latencies_s))
+        LATENCY.observe(latencies_s, str(count))
 
 
 def note_outcomes(outcomes: Mapping[tuple[str, str], int]) -> None:

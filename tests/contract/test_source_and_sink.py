@@ -12,9 +12,9 @@ from pipeline.kafka.admin import TopicAdmin
 from pipeline.kafka.contract import (
     Arrival,
     Committed,
+    Delivery,
     EndOfPartition,
     Fresh,
-    Message,
     Output,
     PartitionListener,
     Sink,
@@ -154,7 +154,8 @@ def poll_until(source: Source, enough: Callable[[list[Arrival]], bool], *others:
 
 
 def values(arrivals: Sequence[Arrival], where: TopicPartition) -> list[bytes | None]:
-    return [a.value for a in arrivals if isinstance(a, Message) and TopicPartition(a.topic, a.partition) == where]
+    deliveries = [a for a in arrivals if isinstance(a, Delivery) and TopicPartition(a.topic, a.partition) == where]
+    return [message.value for delivery in deliveries for message in delivery.messages]
 
 
 def ends(arrivals: Sequence[Arrival]) -> set[TopicPartition]:

@@ -50,18 +50,20 @@ class Worker:
         self.in_model: list[Joined | Partial | Amended] = []
         self.unread = {m: [row for row in broker.log[m] if row[0] >= positions[m].replay_from] for m in Modality}
 
-    def read(self, modality: Modality, now_ms: int) -> None:
+    def read(self, modality: Modality, count: int, now_ms: int) -> None:
+        """Takes up to so many records of a partition, as one delivery; or is told of its end."""
         if not self.unread[modality]:
             end = self.broker.log[modality][-1][0] + 3 if self.broker.log[modality] else 0
             self.lane.at_end(modality, end, now_ms)
             return
-        offset, key, time_ms = self.unread[modality].pop(0)
-        record = Record(modality, offset, key, time_ms)
-        if not self.lane.admit(modality, offset):
-            self.lane.remember(record)
-        elif key == b"invalid":
-            self._finish((record,))
-        elif (outcome := self.lane.add(record)) is not None:
+        rows, self.unread[modality] = self.unread[modality][:count], self.unread[modality][count:]
+        finished = self.lane.admit(modality, [offset for offset, _, _ in rows])
+        records = [Record(modality, offset, key, time_ms) for offset, key, time_ms in rows]
+        for record in records:
+            if record.key == b"invalid" and record.offset not in finished:
+                self._finish((record,))
+        joinable = [record for record in records if record.key != b"invalid"]
+        for outcome in self.lane.add(modality, joinable, finished):
             self._settle(outcome)
 
     def advance(self, now_ms: int) -> None:
@@ -102,7 +104,7 @@ class Worker:
     def _finish(self, records: tuple[Record, ...]) -> None:
         self.pending.append(tuple((record.modality, record.offset) for record in records))
         for record in records:
-            self.lane.finish(record.modality, record.offset)
+            self.lane.finish(record.modality, [record.offset])
 
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d", b"invalid"])
@@ -117,9 +119,8 @@ def partition(rows: list[tuple[int, bytes, int]]) -> list[tuple[int, bytes, int]
     return log
 
 
-ACTIONS = st.lists(
-    st.sampled_from(["speech", "image", "sensor", "advance", "answer", "fail", "commit", "crash"]), max_size=120
-)
+READS = st.tuples(st.sampled_from(Modality), st.integers(1, 5))
+ACTIONS = st.lists(st.one_of(READS, st.sampled_from(["advance", "answer", "fail", "commit", "crash"])), max_size=120)
 
 
 @given(ROWS, ROWS, ROWS, ACTIONS)
@@ -127,7 +128,7 @@ def test_every_record_comes_out_exactly_once(
     speech: list[tuple[int, bytes, int]],
     image: list[tuple[int, bytes, int]],
     sensor: list[tuple[int, bytes, int]],
-    actions: list[str],
+    actions: list[tuple[Modality, int] | str],
 ) -> None:
     logs = (partition(speech), partition(image), partition(sensor))
     broker = Broker(dict(zip(Modality, logs, strict=True)))
@@ -144,8 +145,8 @@ def test_every_record_comes_out_exactly_once(
                 worker.commit()
             case "crash":
                 worker = Worker(broker)
-            case name:
-                worker.read(Modality[name.upper()], now_ms)
+            case (Modality() as modality, int(count)):
+                worker.read(modality, count, now_ms)
     _run_to_the_end(worker)
     written = Counter(place for output in broker.outputs for place in output)
     assert written == Counter((m, offset) for m in Modality for offset, _, _ in broker.log[m])
@@ -157,10 +158,10 @@ def _run_to_the_end(worker: Worker) -> None:
     now_ms = 1_000
     while any(worker.unread.values()):
         for modality in Modality:
-            worker.read(modality, now_ms)
+            worker.read(modality, 2, now_ms)
         now_ms += 1
     for modality in Modality:
-        worker.read(modality, now_ms)
+        worker.read(modality, 2, now_ms)
     worker.advance(now_ms + 10_000)
     worker.answer()
     worker.commit()
@@ -174,8 +175,6 @@ def test_whole_triples_join_in_any_order(order: list[tuple[Modality, bytes]]) ->
     for modality, key in order:
         offset = offsets[modality]
         offsets[modality] += 1
-        lane.admit(modality, offset)
-        outcome = lane.add(Record(modality, offset, key, 50))
-        if outcome is not None:
-            joined.append(outcome)
+        lane.admit(modality, [offset])
+        joined += lane.add(modality, [Record(modality, offset, key, 50)])
     assert sorted(outcome.key for outcome in joined if isinstance(outcome, Joined)) == [b"a", b"b", b"c"]

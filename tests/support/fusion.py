@@ -13,7 +13,7 @@ from pipeline.join.inspection import Inspector
 from pipeline.kafka.committer import Committer
 from pipeline.kafka.contract import PartitionListener, Source
 from pipeline.model.bundle import Manifest
-from pipeline.model.inference import Inference, Predictor
+from pipeline.model.inference import Inference, Predictor, media_decoder
 from pipeline.model.network import PRESETS
 from pipeline.model.samples import SUBSETS
 from pipeline.model.specs import InputSpecs
@@ -80,7 +80,12 @@ def replica(
         return parts[0]
 
     inference = Inference(
-        predictor or StubPredictor(), MANIFEST.specs, settings.join.min_modalities, 2, 1, request_timeout_s=60
+        predictor or StubPredictor(),
+        media_decoder(CODEC, MANIFEST.specs),
+        settings.join.min_modalities,
+        2,
+        1,
+        request_timeout_s=60,
     )
     inspector = Inspector(CODEC, broker.partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes)
     outputs = OutputBuilder(CODEC, settings, MANIFEST)

@@ -8,6 +8,7 @@ from pipeline.join.partitioner import partition_of
 from pipeline.kafka.contract import (
     Arrival,
     Committed,
+    Delivery,
     EndOfPartition,
     Fresh,
     GroupMetadata,
@@ -82,9 +83,10 @@ class MemorySource:
             self._generation = self._broker.generation
             self.rewind()
         arrivals: list[Arrival] = []
+        room = count
         for where in sorted(self._next, key=str):
             if where not in self._paused:
-                arrivals += self._deliver(where, count - len(arrivals))
+                room -= self._deliver(where, room, arrivals)
         return arrivals
 
     def group_metadata(self) -> GroupMetadata:
@@ -121,15 +123,19 @@ class MemorySource:
             self._broker.members.remove(self)
             self._broker.rebalance()
 
-    def _deliver(self, where: TopicPartition, room: int) -> list[Arrival]:
+    def _deliver(self, where: TopicPartition, room: int, arrivals: list[Arrival]) -> int:
+        """Adds what is there of a partition; returns how much room it has taken."""
         log = self._broker.logs.get(where, [])
-        delivered: list[Arrival] = list(log[self._next[where] : self._next[where] + max(0, room)])
-        self._next[where] += len(delivered)
+        messages = log[self._next[where] : self._next[where] + room]
+        self._next[where] += len(messages)
+        if messages:
+            arrivals.append(Delivery(where.topic, where.partition, messages))
         end = len(log)
-        if self._next[where] == end and len(delivered) < room and self._told_end.get(where) != end:
+        tells_end = self._next[where] == end and len(messages) < room and self._told_end.get(where) != end
+        if tells_end:
             self._told_end[where] = end
-            delivered.append(EndOfPartition(where.topic, where.partition, end))
-        return delivered
+            arrivals.append(EndOfPartition(where.topic, where.partition, end))
+        return len(messages) + tells_end
 
 
 class MemorySink:

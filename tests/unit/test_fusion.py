@@ -5,10 +5,13 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from consumers.outputs import Moment
 from pipeline.events.records import Modality, Reason
+from pipeline.join.lane import Lane
+from pipeline.join.outcomes import JoinRules
 from pipeline.join.partitioner import partition_of
+from pipeline.join.tracker import Position
 from pipeline.kafka.contract import TopicPartition
-from pipeline.model.inference import Request
 from pipeline.model.samples import Sample
 from tests.support.events import StubPredictor, encoded
 from tests.support.fusion import (
@@ -270,11 +273,12 @@ def test_stopping_finishes_what_is_in_flight(broker: MemoryBroker) -> None:
 
     one.inference._predictor = StubPredictor(stop_when_read)
     one.consumer.run(stop)
+    lane = Lane(JoinRules(1, 0, 1), dict.fromkeys(Modality, Position.at(0)))
     assert accounted(broker) == expected(broker)
     assert broker.members == [], "it has left the group"
     assert broker.closed_sinks == 1
     with pytest.raises(RuntimeError, match="after shutdown"):
-        one.inference.submit([Request("late", {})])
+        one.inference.submit([Moment(lane, b"late", (), (), amends=False)])
 
 
 def test_what_is_committed_needs_no_reading_again(broker: MemoryBroker) -> None:

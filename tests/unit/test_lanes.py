@@ -82,9 +82,9 @@ def arrive(lanes: Lanes, modality: Modality, offset: int, time_ms: int, size: in
     lane = lanes.get(0)
     assert lane is not None
     message = Message(TOPICS[modality], 0, offset, time_ms, b"k", bytes(size))
-    lane.admit(modality, offset)
-    lanes.took_in(message)
-    lane.add(Record(modality, offset, b"%d-%d" % (modality, offset), time_ms))
+    lane.admit(modality, [offset])
+    lanes.take_in(size)
+    lane.add(modality, [Record(modality, offset, b"%d-%d" % (modality, offset), time_ms)])
     return message
 
 
@@ -130,11 +130,12 @@ def test_a_partition_far_ahead_waits_for_the_slowest(lanes: Lanes, source: Pausa
 
 
 def test_when_full_all_wait_while_the_model_works(lanes: Lanes, source: PausableSource) -> None:
-    messages = [arrive(lanes, modality, 0, 1_000 + modality, MIB // 2) for modality in Modality]
+    for modality in Modality:
+        arrive(lanes, modality, 0, 1_000 + modality, MIB // 2)
     assert held(lanes, source, draining=True) == {"speech", "image", "sensor"}
-    lanes.let_go(messages[0])
+    lanes.let_go(MIB // 2)
     assert held(lanes, source, draining=True) == {"speech", "image", "sensor"}, "not before there is relief"
-    lanes.let_go(messages[1])
+    lanes.let_go(MIB // 2)
     assert held(lanes, source, draining=True) == set()
 
 
@@ -151,13 +152,13 @@ def test_a_nearly_full_map_lets_only_the_slowest_go_on(lanes: Lanes, source: Pau
     assert lane is not None
     unfinished = {0, *random.Random(1).sample(range(1, 26_000), 13_000)}
     for offset in range(1, 26_000):
-        lane.admit(SPEECH, offset)
+        lane.admit(SPEECH, [offset])
         if offset not in unfinished:
-            lane.finish(SPEECH, offset)
+            lane.finish(SPEECH, [offset])
     lanes.take_offsets()
     assert held(lanes, source) == {"image", "sensor"}
     for offset in unfinished:
-        lane.finish(SPEECH, offset)
+        lane.finish(SPEECH, [offset])
     lanes.take_offsets()
     assert held(lanes, source) == set()
 
@@ -231,9 +232,9 @@ def test_a_new_lane_is_not_under_the_pressure_of_the_last(lanes: Lanes, source: 
     lane = lanes.get(0)
     assert lane is not None
     for offset in range(26_000):
-        lane.admit(SPEECH, offset)
+        lane.admit(SPEECH, [offset])
         if offset and hash(str(offset)) % 2:
-            lane.finish(SPEECH, offset)
+            lane.finish(SPEECH, [offset])
     lanes.take_offsets()
     lanes.clear()
     lanes.assign({where(modality): Fresh(0) for modality in Modality})

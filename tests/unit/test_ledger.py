@@ -7,7 +7,6 @@ import pytest
 
 from consumers.lanes import Lanes
 from consumers.ledger import MAX_ABORTS_IN_A_ROW, REFRESH_MS, Ledger
-from consumers.outputs import Arrived
 from pipeline.events.records import Modality
 from pipeline.join.lane import Lane
 from pipeline.kafka.committer import Committer
@@ -59,10 +58,10 @@ class World:
     def book(self) -> Message:
         message = Message(SPEECH, 0, self.offset, 0, b"k", b"12345")
         self.offset += 1
-        self.lane.admit(Modality.SPEECH, message.offset)
-        self.lanes.took_in(message)
+        self.lane.admit(Modality.SPEECH, [message.offset])
+        self.lanes.take_in(len(message.value or b""))
         output = Output("predictions", b"k", b"%d" % message.offset)
-        self.ledger.book(self.lane, [Arrived(message, Modality.SPEECH, None)], output)
+        self.ledger.book(self.lane, Modality.SPEECH, message, output)
         return message
 
     def commit(self, now_ms: int) -> None:
@@ -131,7 +130,7 @@ def test_positions_without_an_output_are_committed_now_and_then(world: World) ->
     world.settle()
     world.commit(now_ms=10_000)
     assert len(world.sink.committed) == 1, "nothing has changed since"
-    world.lane.admit(Modality.SPEECH, 0)
+    world.lane.admit(Modality.SPEECH, [0])
     world.ledger.commit_if_due(lambda: GroupMetadata("generation"), REFRESH_MS - 1)
     world.ledger.commit_if_due(lambda: GroupMetadata("generation"), REFRESH_MS)
     world.settle()

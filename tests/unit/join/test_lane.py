@@ -19,17 +19,15 @@ def restarted(lane: Lane) -> Lane:
 
 def take(lane: Lane, modality: Modality, offset: int, key: bytes, time_ms: int) -> Outcome | None:
     record = Record(modality, offset, key, time_ms)
-    if lane.admit(modality, offset):
-        return lane.add(record)
-    lane.remember(record)
-    return None
+    outcomes = lane.add(modality, [record], lane.admit(modality, [offset]))
+    return outcomes[0] if outcomes else None
 
 
 def join(lane: Lane, offset: int, key: bytes, time_ms: int) -> None:
     outcomes = [take(lane, modality, offset, key, time_ms) for modality in Modality]
     assert isinstance(outcomes[-1], Joined)
     for modality in Modality:
-        lane.finish(modality, offset)
+        lane.finish(modality, [offset])
 
 
 def test_a_restart_need_not_read_what_the_join_has_forgotten() -> None:
@@ -74,7 +72,7 @@ def test_only_changed_positions_are_taken() -> None:
     assert lane.take_changed() == {}
     take(lane, IMAGE, 0, b"a", 0)
     assert lane.take_changed() == {IMAGE: Position(low=0, high=1, unfinished=(0,), replay_from=0)}
-    lane.finish(IMAGE, 0)
+    lane.finish(IMAGE, [0])
     assert lane.take_changed() == {IMAGE: Position(low=1, high=1, unfinished=(), replay_from=0)}
     lane.at_end(SENSOR, 5, now_ms=0)
     assert lane.take_changed() == {SENSOR: Position(low=5, high=5, unfinished=(), replay_from=0)}
@@ -84,7 +82,7 @@ def test_what_waits_and_what_was_deleted_is_counted() -> None:
     positions = {modality: Position.at(0) for modality in Modality}
     lane = Lane(RULES, positions | {SPEECH: Position(low=3, high=9, unfinished=(3, 4), replay_from=1)})
     assert lane.unfinished(SPEECH) == 2
-    assert not lane.admit(SPEECH, 8)
+    assert lane.admit(SPEECH, [8]) == {8}
     assert lane.vanished(SPEECH) == 2
     assert lane.unfinished(SPEECH) == 0
 
@@ -94,7 +92,7 @@ def test_a_new_record_ends_the_idleness_of_its_partition() -> None:
     take(lane, SPEECH, 0, b"a", 5_000)
     take(lane, IMAGE, 0, b"b", 5_000)
     lane.at_end(SENSOR, 0, now_ms=0)
-    lane.admit(SENSOR, 0)
+    lane.admit(SENSOR, [0])
     lane.advance(now_ms=1_000)
     assert lane.watermark_ms is None
     lane.at_end(SENSOR, 1, now_ms=1_000)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.join.partitioner import murmur2, partition_of
+from pipeline.join.partitioner import murmur2, partition_of, partitions_of
 
 # Kafka's own: clients/src/test/java/org/apache/kafka/common/utils/UtilsTest.java, testMurmur2.
 JAVA = [
@@ -48,3 +48,8 @@ def test_clears_the_sign_before_the_modulo() -> None:
 @given(st.binary(max_size=256), st.integers(1, 1_000))
 def test_every_key_has_a_partition_that_exists(key: bytes, count: int) -> None:
     assert 0 <= partition_of(key, count) < count
+
+
+@given(st.lists(st.binary(max_size=40), max_size=20), st.integers(1, 50))
+def test_many_keys_at_once_are_each_keys_own_partition(keys: list[bytes], count: int) -> None:
+    assert partitions_of(keys, count).tolist() == [partition_of(key, count) for key in keys]

@@ -10,7 +10,7 @@ def watermark_of(speech: int | None, image: int | None, sensor: int | None) -> W
     watermark = Watermark(out_of_order_ms=100, idle_ms=1_000)
     for modality, time_ms in zip(Modality, (speech, image, sensor), strict=True):
         if time_ms is not None:
-            watermark.observe(modality, time_ms)
+            watermark.observe(modality, time_ms, time_ms)
     return watermark
 
 
@@ -37,7 +37,7 @@ def test_a_partition_at_its_end_is_left_out_after_idle_ms() -> None:
 def test_a_new_record_ends_idleness() -> None:
     watermark = watermark_of(5_000, 3_000, 9_000)
     watermark.at_end(IMAGE, now_ms=0)
-    watermark.observe(IMAGE, 3_500)
+    watermark.observe(IMAGE, 3_500, 3_500)
     assert watermark.advance(now_ms=5_000) == 3_400
 
 
@@ -52,7 +52,7 @@ def test_it_never_goes_back() -> None:
     watermark = watermark_of(5_000, 3_000, 9_000)
     watermark.at_end(IMAGE, now_ms=0)
     assert watermark.advance(now_ms=1_000) == 4_900
-    watermark.observe(IMAGE, 3_100)
+    watermark.observe(IMAGE, 3_100, 3_100)
     assert watermark.advance(now_ms=1_001) == 4_900
 
 

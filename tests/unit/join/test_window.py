@@ -39,9 +39,13 @@ def played(join: WindowJoin, rows: list[str], first_offset: int = 0) -> list[Out
     for offset, row in enumerate(rows, first_offset):
         if row.startswith("w "):
             outcomes += join.advance(int(row[2:]))
-        elif (outcome := join.add(record(row, offset))) is not None:
-            outcomes.append(outcome)
+        else:
+            outcomes += add(join, record(row, offset))
     return outcomes
+
+
+def add(join: WindowJoin, one: Record) -> list[Outcome]:
+    return join.add(one.modality, [one])
 
 
 def begun(rules: JoinRules) -> WindowJoin:
@@ -93,11 +97,11 @@ def test_memory_of_finished_records(before: list[str], after: list[str], expecte
     join = WindowJoin(RULES)
     for offset, row in enumerate(before):
         if row.endswith(" open"):
-            assert join.add(record(row.removesuffix(" open"), offset)) is None
+            assert add(join, record(row.removesuffix(" open"), offset)) == []
         else:
             join.remember(record(row, offset))
-    outcomes = [join.add(record(row, 100 + offset)) for offset, row in enumerate(after)]
-    assert [shown(outcome) for outcome in outcomes if outcome is not None] == expected
+    outcomes = played(join, after, first_offset=100)
+    assert [shown(outcome) for outcome in outcomes] == expected
 
 
 AMENDING = JoinRules(window_ms=10_000, out_of_order_ms=2_000, idle_ms=1_000, min_modalities=2, amend_ms=5_000)
@@ -150,7 +154,7 @@ def test_what_got_no_answer_is_not_amended() -> None:
 def test_payload_kept_for_amendments_is_counted_and_given_up() -> None:
     join = WindowJoin(AMENDING)
     for offset, modality in enumerate((Modality.SPEECH, Modality.IMAGE)):
-        join.add(Record(modality, offset, b"a", 0, None, size_bytes=100))
+        add(join, Record(modality, offset, b"a", 0, None, size_bytes=100))
     assert join.kept_bytes == 0
     join.advance(10_001)
     assert join.kept_bytes == 200
@@ -182,7 +186,7 @@ def test_an_amendment_that_waited_too_long_is_late() -> None:
 @pytest.mark.parametrize(("rows", "expected"), [case[1:] for case in RESTARTED], ids=[case[0] for case in RESTARTED])
 def test_amendments_after_a_restart(rows: list[str], expected: list[str]) -> None:
     join = WindowJoin(AMENDING)
-    outcomes: list[Outcome | None] = []
+    outcomes: list[Outcome] = []
     for offset, row in enumerate(rows):
         if row.endswith(" answered"):
             join.remember(record(row.removesuffix(" answered"), offset), amendable=True)
@@ -190,13 +194,13 @@ def test_amendments_after_a_restart(rows: list[str], expected: list[str]) -> Non
             outcomes += played(join, [row], first_offset=offset)
     outcomes += join.end_replay()
     assert join.end_replay() == []
-    assert [shown(outcome) for outcome in outcomes if outcome is not None] == expected
+    assert [shown(outcome) for outcome in outcomes] == expected
 
 
 def test_open_windows_are_counted() -> None:
     join = WindowJoin(RULES)
-    join.add(record("s a 0", 0))
-    join.add(record("s b 0", 1))
+    add(join, record("s a 0", 0))
+    add(join, record("s b 0", 1))
     assert len(join) == 2
     join.advance(10_001)
     assert len(join) == 0
@@ -206,18 +210,19 @@ def test_open_windows_are_counted() -> None:
 def test_memory_is_bounded(watermarks: Iterable[int]) -> None:
     join = WindowJoin(RULES)
     for number in range(1_000):
-        join.add(record(f"s k{number % 990} {number if number < 990 else 15_000 + number}", number))
+        add(join, record(f"s k{number % 990} {number if number < 990 else 15_000 + number}", number))
     for watermark_ms in watermarks:
         join.advance(watermark_ms)
     assert not join._windows
-    assert not join._due
+    assert not join._until_deadline
+    assert not join._until_forgotten
 
 
 def test_a_closed_window_lets_its_records_go() -> None:
     join = WindowJoin(RULES)
     payload = Payload()
     alive = weakref.ref(payload)
-    join.add(Record(Modality.SPEECH, 0, b"a", 0, payload))
+    add(join, Record(Modality.SPEECH, 0, b"a", 0, payload))
     del payload
     outcomes = join.advance(10_001)
     assert alive() is not None

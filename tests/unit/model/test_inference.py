@@ -2,37 +2,61 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import structlog
 
-from pipeline.events.errors import Invalid
-from pipeline.events.records import Event, Modality
-from pipeline.model.inference import Answer, Classified, Failed, Inference, Request, TooFewInputs
+from pipeline.events.errors import Invalid, Undecodable
+from pipeline.events.records import Modality
+from pipeline.join.outcomes import Record
+from pipeline.kafka.contract import Message
+from pipeline.model.inference import Classified, Failed, Inference, Predictor, TooFewInputs, media_decoder
 from pipeline.model.samples import Sample
 from pipeline.model.specs import InputSpecs
 from pipeline.model.watched import WatchedPredictor
-from tests.support.events import StubPredictor, event
+from tests.support.events import CODEC, StubPredictor, encoded
+
+Answer = Classified | Failed | TooFewInputs
 
 SPEECH, IMAGE, SENSOR = Modality
 WAIT_S = 30.0
 
 
-def events(*modalities: Modality, broken: bool = False) -> dict[Modality, Event]:
-    return {modality: event(modality, -1 if broken else 0) for modality in modalities}
+class Asked(NamedTuple):
+    """A request with a name."""
+
+    name: str | int
+    records: Sequence[Record]
 
 
-def started(predictor: StubPredictor, in_flight: int = 2) -> Inference:
-    return Inference(predictor, InputSpecs(), 2, in_flight, 2, WAIT_S)
+def asked(name: str | int, *modalities: Modality, broken: Modality | None = None) -> Asked:
+    inputs = [*modalities, *([broken] if broken is not None else [])]
+    values = {modality: b"broken" if modality is broken else encoded(modality, 0) for modality in inputs}
+    return Asked(
+        name,
+        [Record(m, 0, b"k", 0, Message("t", 0, 0, 0, b"k", value)) for m, value in sorted(values.items())],
+    )
 
 
-def answers(inference: Inference, count: int) -> list[Answer]:
-    got: list[Answer] = []
+def started(predictor: Predictor, in_flight: int = 2) -> Inference:
+    return Inference(predictor, media_decoder(CODEC, InputSpecs()), 2, in_flight, 2, WAIT_S)
+
+
+def answers(inference: Inference, count: int) -> dict[str | int, Answer]:
+    """Returns so many answers by the names of their requests, in the order in which they come."""
+    got: dict[str | int, Answer] = {}
     while len(got) < count:
         assert len(inference) > 0
-        got += inference.results(wait_s=WAIT_S)
+        for batch in inference.results(wait_s=WAIT_S):
+            assert len(batch.whole) == len(batch.probabilities)
+            got |= {
+                request.name: Classified(request, row, {})
+                for request, row in zip(batch.whole, batch.probabilities, strict=True)
+            }
+            got |= {answer.request.name: answer for answer in batch.others}
     return got
 
 
@@ -43,34 +67,29 @@ def inference() -> Iterator[Inference]:
     one.close()
 
 
-def test_answers_come_in_order_and_bring_their_token(inference: Inference) -> None:
-    inference.submit([Request("a", events(*Modality)), Request("b", events(SPEECH, SENSOR))])
-    inference.submit([Request("c", events(IMAGE, SENSOR))])
+def test_answers_come_in_order_and_bring_their_request(inference: Inference) -> None:
+    inference.submit([asked("a", *Modality), asked("b", SPEECH, SENSOR)])
+    inference.submit([asked("c", IMAGE, SENSOR)])
     got = answers(inference, 3)
-    assert [answer.token for answer in got] == ["a", "b", "c"]
-    assert all(isinstance(answer, Classified) and answer.probabilities.argmax() == 3 for answer in got)
+    assert list(got) == ["a", "b", "c"]
+    assert all(isinstance(answer, Classified) and answer.probabilities.argmax() == 3 for answer in got.values())
 
 
 def test_a_single_input_is_answered_when_it_is_all_there_was(inference: Inference) -> None:
-    inference.submit([Request("a", events(IMAGE))])
-    assert isinstance(answers(inference, 1)[0], Classified)
+    inference.submit([asked("a", IMAGE)])
+    assert isinstance(answers(inference, 1)["a"], Classified)
 
 
-def refuses_broken(one: Event, _specs: InputSpecs) -> npt.NDArray[np.int16]:
-    if one.event_time_ms < 0:
+def refuses_broken(_modality: Modality, value: bytes) -> npt.NDArray[np.int16]:
+    if value == b"broken":
         raise Invalid("It is broken.")
     return np.zeros(1, np.int16)
 
 
 def test_a_refused_input_leaves_the_others() -> None:
-    inference = Inference(StubPredictor(), InputSpecs(), 2, 2, 1, WAIT_S, decode=refuses_broken)
-    inference.submit(
-        [
-            Request("a", {**events(SPEECH, SENSOR), **events(IMAGE, broken=True)}),
-            Request("b", {**events(SPEECH), **events(IMAGE, broken=True)}),
-        ]
-    )
-    got = {answer.token: answer for answer in answers(inference, 2)}
+    inference = Inference(StubPredictor(), refuses_broken, 2, 2, 1, WAIT_S)
+    inference.submit([asked("a", SPEECH, SENSOR, broken=IMAGE), asked("b", SPEECH, broken=IMAGE)])
+    got = answers(inference, 2)
     inference.close()
     assert isinstance(got["a"], Classified)
     assert isinstance(got["b"], TooFewInputs)
@@ -78,16 +97,21 @@ def test_a_refused_input_leaves_the_others() -> None:
     assert str(got["a"].refused[IMAGE]) == "It is broken."
 
 
+def test_bytes_that_do_not_decode_are_refused(inference: Inference) -> None:
+    inference.submit([asked("a", SPEECH, SENSOR, broken=IMAGE)])
+    assert isinstance(answers(inference, 1)["a"].refused[IMAGE], Undecodable)
+
+
 def test_only_the_culprit_of_a_failing_batch_fails() -> None:
     def without_picture(samples: Sequence[Sample]) -> bool:
         return any(sample.image is None for sample in samples)
 
     inference = started(StubPredictor(without_picture))
-    requests = [Request(number, events(*Modality)) for number in range(7)]
-    inference.submit([*requests, Request("culprit", events(SPEECH, SENSOR))])
-    got = {answer.token: answer for answer in answers(inference, 8)}
+    requests = [asked(number, *Modality) for number in range(7)]
+    inference.submit([*requests, asked("culprit", SPEECH, SENSOR)])
+    got = answers(inference, 8)
     inference.close()
-    failed = [token for token, answer in got.items() if isinstance(answer, Failed)]
+    failed = [name for name, answer in got.items() if isinstance(answer, Failed)]
     assert failed == ["culprit"]
     assert isinstance(got["culprit"], Failed)
     assert got["culprit"].problem == "The model was told to fail."
@@ -101,9 +125,9 @@ def test_only_so_many_batches_are_in_flight() -> None:
 
     inference = started(StubPredictor(wait), in_flight=2)
     rooms = []
-    for token in "ab":
+    for name in "ab":
         rooms.append(inference.has_room)
-        inference.submit([Request(token, events(*Modality))])
+        inference.submit([asked(name, *Modality)])
     rooms.append(inference.has_room)
     assert inference.results() == []
     go.set()
@@ -113,20 +137,20 @@ def test_only_so_many_batches_are_in_flight() -> None:
 
 
 def test_what_is_discarded_does_not_come_out(inference: Inference) -> None:
-    inference.submit([Request("old", events(*Modality))])
+    inference.submit([asked("old", *Modality)])
     inference.discard()
-    inference.submit([Request("new", events(*Modality))])
-    assert [answer.token for answer in answers(inference, 1)] == ["new"]
+    inference.submit([asked("new", *Modality)])
+    assert list(answers(inference, 1)) == ["new"]
 
 
 def test_requests_are_logged_without_their_contents() -> None:
     def without_picture(samples: Sequence[Sample]) -> bool:
         return any(sample.image is None for sample in samples)
 
-    inference = Inference(WatchedPredictor(StubPredictor(without_picture), log=True), InputSpecs(), 2, 2, 2, WAIT_S)
+    inference = started(WatchedPredictor(StubPredictor(without_picture), log=True))
     with structlog.testing.capture_logs() as lines:
-        inference.submit([Request("a", events(*Modality))])
-        inference.submit([Request("b", events(SPEECH, SENSOR))])
+        inference.submit([asked("a", *Modality)])
+        inference.submit([asked("b", SPEECH, SENSOR)])
         answers(inference, 2)
     inference.close()
     assert [(line["event"], line["samples"], line["complete"]) for line in lines] == [

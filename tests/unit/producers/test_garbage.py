@@ -7,7 +7,7 @@ from pipeline.events.errors import RecordError
 from pipeline.events.records import ImageEncoding, Modality, Reason, SpeechEncoding
 from pipeline.join.inspection import Inspector
 from pipeline.kafka.contract import Message
-from pipeline.model.media import decode
+from pipeline.model.inference import media_decoder
 from pipeline.model.specs import InputSpecs
 from producers import image, sensor, speech
 from producers.garbage import KINDS, Kind, Moment
@@ -15,7 +15,7 @@ from tests.unit.producers.triples import made_up
 
 NOW_MS = 1_800_000_000_000
 CODEC = Codec()
-SPECS = InputSpecs()
+DECODE = media_decoder(CODEC, InputSpecs())
 INSPECTOR = Inspector(CODEC, partitions=1, max_skew_ms=60_000, max_record_bytes=1_000_000)
 TRIPLE = next(made_up(1))
 MOMENTS = [
@@ -32,9 +32,11 @@ MOMENTS = [
 def reason(kind: Kind, moment: Moment) -> Reason | None:
     """Returns why the consumer sets a bad record aside, None if it does not."""
     bad = kind.build(b"garbage-1", moment, CODEC)
+    inspected = INSPECTOR.inspect(bad.modality, 0, [Message("", 0, 0, NOW_MS, bad.key, bad.value)])
+    for _, refusal in inspected.refused:
+        return refusal.reason
     try:
-        _, event = INSPECTOR.inspect(bad.modality, Message("", 0, 0, NOW_MS, bad.key, bad.value))
-        decode(event, SPECS)
+        DECODE(bad.modality, bad.value or b"")
     except RecordError as error:
         return error.reason
     return None
@@ -50,9 +52,9 @@ def test_each_kind_is_set_aside_for_the_reason_it_names(kind: Kind, moment: Mome
 def test_the_good_events_are_good(moment: Moment) -> None:
     for modality in Modality:
         value = CODEC.encode_event(moment[modality])
-        key, event = INSPECTOR.inspect(modality, Message("", 0, 0, NOW_MS, b"garbage-1", value))
-        assert key == b"garbage-1"
-        assert decode(event, SPECS).any()
+        (record,) = INSPECTOR.inspect(modality, 0, [Message("", 0, 0, NOW_MS, b"garbage-1", value)]).records
+        assert (record.key, record.event_time_ms) == (b"garbage-1", NOW_MS)
+        assert DECODE(modality, value).any()
 
 
 def test_what_shows_only_in_the_media_comes_with_the_other_two_events() -> None:

@@ -1,0 +1,177 @@
+"""Predictions to Avro, a batch at a time: the bytes that `pipeline.events.codec` would write, several times as fast.
+
+Most of a prediction is the same for all of a model (labels, name, version) or a number whose place is known, so a
+batch is a few arrays and one join of bytes a record.
+"""
+
+from collections.abc import Sequence
+from operator import add, attrgetter
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.events.records import Modality
+
+_LONGEST_VARINT = 10
+_FLOAT32_BYTES = 4
+UUID_CHARACTERS = 36
+_PLACE, _OFFSET = attrgetter("topic", "partition"), attrgetter("offset")
+
+
+class Source(Protocol):
+    """Where an input stands in Kafka."""
+
+    @property
+    def topic(self) -> str: ...  # noqa: D102
+    @property
+    def partition(self) -> int: ...  # noqa: D102
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+
+
+class PredictionColumns(NamedTuple):
+    """What differs from one prediction of a batch to the next, an entry each; as the fields of `Prediction`.
+
+    Attributes:
+        sources: those of the first prediction, one for each of its modalities, then those of the second, and so on.
+    """
+
+    prediction_ids: Sequence[bytes]
+    keys: Sequence[bytes]
+    event_times_ms: npt.NDArray[np.int64]
+    revisions: Sequence[int]
+    modalities: Sequence[tuple[Modality, ...]]
+    sources: Sequence[Source]
+    latencies_ms: npt.NDArray[np.int64]
+
+
+class PredictionEncoder:
+    """Encodes the predictions of one model.
+
+    Args:
+        header: what stands before the body, as `Codec.prediction_header` has it.
+        labels: of the classes, in the order of the probabilities.
+        model: its name.
+        model_version: its version.
+    """
+
+    def __init__(self, header: bytes, labels: Sequence[str], model: str, model_version: str) -> None:
+        self._header = header + _varint(UUID_CHARACTERS)
+        self._labels = [_text(label) for label in labels]
+        self._model = _text(model) + _text(model_version)
+        self._inputs: dict[tuple[Modality, ...], bytes] = {}
+        self._places = _Places()
+        values = [bytes(_FLOAT32_BYTES), _varint(len(labels))]
+        self._value_places = []
+        for label in self._labels:
+            values.append(label)
+            self._value_places.append(sum(map(len, values)))
+            values.append(bytes(_FLOAT32_BYTES))
+        self._confidences = np.frombuffer(b"".join((*values, _varint(0))), np.uint8)
+
+    def encode(
+        self, columns: PredictionColumns, probabilities: npt.NDArray[np.float32], predicted_at_ms: int
+    ) -> list[bytes]:
+        """Returns the message values of a batch.
+
+        Args:
+            columns: the predictions.
+            probabilities: float32 [predictions, classes]; the label is that of the largest, which is the confidence.
+            predicted_at_ms: the same for all.
+        """
+        best = probabilities.argmax(axis=1)
+        confidences = self._encode_confidences(probabilities, best)
+        times = _varints(columns.event_times_ms)
+        sources = self._encode_sources(columns.sources)
+        latencies = columns.latencies_ms.astype("<f4").tobytes()
+        predicted_at = _varint(predicted_at_ms)
+        values, first = [], 0
+        for row, (key, modalities, label) in enumerate(
+            zip(columns.keys, columns.modalities, best.tolist(), strict=True)
+        ):
+            behind = first + len(modalities)
+            pieces = (
+                self._header,
+                columns.prediction_ids[row],
+                _varint(len(key)),
+                key,
+                times[row],
+                predicted_at,
+                _varint(columns.revisions[row]),
+                self._labels[label],
+                confidences[row],
+                self._inputs.get(modalities) or self._encode_inputs(modalities),
+                *sources[first:behind],
+                b"\0",
+                latencies[_FLOAT32_BYTES * row : _FLOAT32_BYTES * (row + 1)],
+            )
+            values.append(b"".join(pieces))
+            first = behind
+        return values
+
+    def _encode_confidences(self, probabilities: npt.NDArray[np.float32], best: npt.NDArray[np.intp]) -> list[bytes]:
+        """Returns the confidence and the map of probabilities of each row."""
+        count, width = len(probabilities), len(self._confidences)
+        encoded = np.tile(self._confidences, (count, 1))
+        floats = probabilities.astype("<f4")
+        encoded[:, :_FLOAT32_BYTES] = floats[np.arange(count), best, None].view(np.uint8)
+        for place, column in zip(self._value_places, floats.T, strict=True):
+            encoded[:, place : place + _FLOAT32_BYTES] = np.ascontiguousarray(column)[:, None].view(np.uint8)
+        raw = encoded.tobytes()
+        return [raw[start : start + width] for start in range(0, count * width, width)]
+
+    def _encode_inputs(self, modalities: tuple[Modality, ...]) -> bytes:
+        """Returns the modalities, the model, and how many sources follow: one of each modality."""
+        count = _varint(len(modalities))
+        enums = b"".join(_varint(int(modality)) for modality in modalities)
+        return self._inputs.setdefault(modalities, count + enums + b"\0" + self._model + count)
+
+    def _encode_sources(self, sources: Sequence[Source]) -> list[bytes]:
+        places = map(self._places.__getitem__, map(_PLACE, sources))
+        offsets = _varints(np.fromiter(map(_OFFSET, sources), np.int64, len(sources)))
+        return list(map(add, places, offsets))
+
+
+class _Places(dict[tuple[str, int], bytes]):
+    """Topics and partitions, encoded when they are first asked for."""
+
+    def __missing__(self, place: tuple[str, int]) -> bytes:
+        topic, partition = place
+        return self.setdefault(place, _text(topic) + _varint(partition))
+
+
+_SMALL = 512
+
+
+def _varint(number: int) -> bytes:
+    if 0 <= number < _SMALL:
+        return _SMALL_VARINTS[number]
+    return _varints(np.array([number], np.int64))[0]
+
+
+def _text(text: str) -> bytes:
+    encoded = text.encode()
+    return _varint(len(encoded)) + encoded
+
+
+def _varints(numbers: npt.NDArray[np.int64]) -> list[bytes]:
+    """Returns Avro longs: zigzag, seven bits a byte, lowest first."""
+    rest = (numbers << 1 ^ numbers >> 63).astype(np.uint64)
+    count = len(rest)
+    encoded = np.empty((count, _LONGEST_VARINT), np.uint8)
+    lengths = np.ones(count, np.int64)
+    for place in range(_LONGEST_VARINT):
+        encoded[:, place] = rest & np.uint64(0x7F)
+        rest >>= np.uint64(7)
+        more = rest > 0
+        encoded[more, place] |= 0x80
+        lengths += more
+        if not more.any():
+            break
+    raw = encoded.tobytes()
+    starts = range(0, count * _LONGEST_VARINT, _LONGEST_VARINT)
+    return [raw[start : start + length] for start, length in zip(starts, lengths.tolist(), strict=True)]
+
+
+_SMALL_VARINTS = _varints(np.arange(_SMALL))

@@ -1,0 +1,119 @@
+"""What the scan calls an event is one, with the time and the media that the codec reads; whatever the bytes are."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.events.codec import Codec
+from pipeline.events.errors import Undecodable
+from pipeline.events.records import (
+    Event,
+    ImageEncoding,
+    ImageEvent,
+    Modality,
+    SensorEvent,
+    SpeechEncoding,
+    SpeechEvent,
+)
+from pipeline.events.scan import scan
+
+CODEC = Codec()
+TIMES = st.one_of(st.integers(0, 2**62), st.integers(-(2**62), -1), st.integers(1_600_000_000_000, 1_900_000_000_000))
+SOURCES = st.text(max_size=30)
+MEDIA = st.binary(max_size=200)
+
+
+def sensors() -> st.SearchStrategy[SensorEvent]:
+    channels = st.lists(st.text(max_size=6), min_size=0, max_size=5).map(tuple)
+    frames = channels.flatmap(
+        lambda names: st.tuples(st.just(names), st.integers(0, 6).map(lambda n: bytes(4 * n * max(1, len(names)))))
+    )
+    return st.builds(
+        lambda time_ms, source, rate, stretch: SensorEvent(time_ms, source, rate, stretch[0], stretch[1]),
+        TIMES,
+        SOURCES,
+        st.floats(width=32, allow_nan=False),
+        frames,
+    )
+
+
+def events(modality: Modality) -> st.SearchStrategy[Event]:
+    match modality:
+        case Modality.SPEECH:
+            return st.builds(
+                SpeechEvent, TIMES, SOURCES, st.integers(0, 48_000), st.sampled_from(SpeechEncoding), MEDIA
+            )
+        case Modality.IMAGE:
+            return st.builds(ImageEvent, TIMES, SOURCES, st.sampled_from(ImageEncoding), MEDIA)
+        case Modality.SENSOR:
+            return sensors()
+
+
+def media_of(event: Event) -> bytes:
+    match event:
+        case SpeechEvent():
+            return event.audio
+        case ImageEvent():
+            return event.image
+        case SensorEvent():
+            return event.values
+
+
+@st.composite
+def mistreated(draw: st.DrawFn, modality: Modality) -> bytes:
+    """An encoded event, perhaps cut, lengthened or changed in a byte; or any bytes at all."""
+    value = CODEC.encode_event(draw(events(modality)))
+    match draw(st.integers(0, 5)):
+        case 0:
+            return value[: draw(st.integers(0, len(value)))]
+        case 1:
+            return value + draw(st.binary(min_size=1, max_size=4))
+        case 2:
+            at = draw(st.integers(0, len(value) - 1))
+            return value[:at] + draw(st.binary(min_size=1, max_size=1)) + value[at + 1 :]
+        case 3:
+            return draw(st.binary(max_size=60))
+        case _:
+            return value
+
+
+def is_plain(event: Event) -> bool:
+    """Whether the scan is there for such an event."""
+    in_order = event.event_time_ms >= 0 and len(media_of(event)) > 0
+    return in_order and (not isinstance(event, SensorEvent) or len(event.channels) > 0)
+
+
+@given(st.sampled_from(Modality).flatmap(lambda m: st.tuples(st.just(m), st.lists(events(m), max_size=8))))
+def test_every_plain_event_is_found(case: tuple[Modality, list[Event]]) -> None:
+    modality, batch = case
+    values = [CODEC.encode_event(event) for event in batch]
+    found = scan(modality, values)
+    assert found.ok.tolist() == [is_plain(event) for event in batch]
+    for row, (event, value) in enumerate(zip(batch, values, strict=True)):
+        if found.ok[row]:
+            assert found.event_time_ms[row] == event.event_time_ms
+            assert value[found.media_at[row] :] == media_of(event)
+
+
+@given(st.sampled_from(Modality).flatmap(lambda m: st.tuples(st.just(m), st.lists(mistreated(m), max_size=8))))
+def test_what_is_found_is_what_the_codec_reads(case: tuple[Modality, list[bytes]]) -> None:
+    modality, values = case
+    found = scan(modality, values)
+    for row, value in enumerate(values):
+        if not found.ok[row]:
+            continue
+        try:
+            event = CODEC.decode_event(modality, value)
+        except Undecodable as error:
+            if "UnicodeDecodeError" not in str(error):  # texts are looked at when the media are decoded
+                raise
+            continue
+        assert is_plain(event)
+        assert event.event_time_ms == found.event_time_ms[row]
+        assert value[found.media_at[row] :] == media_of(event)
+
+
+def test_a_long_source_is_left_to_the_codec() -> None:
+    values = [
+        CODEC.encode_event(ImageEvent(5, "s" * length, ImageEncoding.PNG, b"picture")) for length in (10, 120, 200)
+    ]
+    assert scan(Modality.IMAGE, values).ok.tolist() == [True, True, False]
