@@ -7,15 +7,15 @@ thread of its own, and hand their results back.
 import gc
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from itertools import chain
+from itertools import chain, compress
 
 import numpy as np
 
 from consumers.lanes import Lanes
 from consumers.ledger import Ledger
-from consumers.outputs import Moment, OutputBuilder, moment_of
+from consumers.outputs import Moment, OutputBuilder, moment_of, too_few
 from consumers.vitals import Vitals
-from pipeline.events.records import Modality, Reason
+from pipeline.events.records import Reason
 from pipeline.join.inspection import Inspector
 from pipeline.join.lane import Lane
 from pipeline.join.outcomes import Amended, Duplicate, Incomplete, Joined, Late, Outcome, Partial, Record
@@ -25,7 +25,6 @@ from pipeline.kafka.contract import (
     Delivery,
     EndOfPartition,
     Fresh,
-    Message,
     PartitionListener,
     Source,
     TopicPartition,
@@ -39,10 +38,8 @@ from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
 
 POLL_RECORDS = 4_000
-QUIET_POLL_S = 0.05
-BUSY_POLL_S = 0.002
+QUIET_POLL_S, BUSY_POLL_S = 0.05, 0.002
 COLLECTION_THRESHOLDS = 100_000, 50, 100
-VOID = "The answer that it would amend was not given."
 _log = logger(__name__)
 
 
@@ -73,7 +70,8 @@ class FusionConsumer(PartitionListener):
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set, then finishes what is in flight and commits it."""
-        _spare_the_collector()
+        gc.freeze()  # what is loaded by now stays, and records hold no cycles: looking for garbage finds nothing
+        gc.set_threshold(*COLLECTION_THRESHOLDS)
         try:
             while not stop.is_set():
                 self._attempt(self.step)
@@ -111,9 +109,9 @@ class FusionConsumer(PartitionListener):
         finished = lane.admit(modality, [message.offset for message in messages])
         self._lanes.take_in(sum([len(message.value or b"") for message in messages if message.offset not in finished]))
         records, refused = self._inspector.inspect(modality, delivery.partition, messages)
-        for message, error in refused:
-            if message.offset not in finished:
-                self._dead_letter(lane, modality, message, error.reason, str(error))
+        for record, error in refused:
+            if record.offset not in finished:
+                self._set_aside(lane, [record], error.reason, str(error))
         self._settle(lane, lane.add(modality, records, finished))
 
     # 2. The join has settled something: it goes to the model, or to the dead letters.
@@ -127,13 +125,13 @@ class FusionConsumer(PartitionListener):
                 case Amended(key, records, added):
                     self._batcher.add(Moment(lane, key, records, fresh=(added,), amends=True), now_ms)
                 case Incomplete(_, records):
-                    self._incomplete(lane, records)
+                    self._set_aside(lane, records, Reason.INCOMPLETE, too_few(records))
                 case Late(record, watermark_ms):
-                    closed = f"its event time {record.event_time_ms}, the watermark {watermark_ms}"
-                    self._too_late(lane, [record], f"Its window had closed: {closed}.")
+                    detail = f"Its window had closed: its time {record.event_time_ms}, the watermark {watermark_ms}."
+                    self._set_aside(lane, [record], Reason.LATE, detail)
                 case Duplicate(record):
                     detail = f"Its key already had a {record.modality.name.lower()} event within join.window_ms."
-                    self._dead_letter(lane, record.modality, record.payload, Reason.DUPLICATE, detail)
+                    self._set_aside(lane, [record], Reason.DUPLICATE, detail)
 
     # 3. A batch leaves for the model when it is full or has waited long enough, and there is room.
 
@@ -146,42 +144,35 @@ class FusionConsumer(PartitionListener):
 
     def _conclude(self, batches: Sequence[Answers]) -> None:
         for answer in chain.from_iterable(batch.others for batch in batches):
-            self._conclude_in_part(answer)
-        if not (answered := [batch for batch in batches if batch.whole]):
+            self._conclude_one(answer)
+        if not (moments := list(chain.from_iterable(batch.whole for batch in batches))):
             return
-        moments: list[Moment] = list(chain.from_iterable(batch.whole for batch in answered))
-        probabilities = np.concatenate([batch.probabilities for batch in answered])
-        if void := [row for row, moment in enumerate(moments) if moment.amends and self._is_void(moment)]:
-            for row in reversed(void):
-                moment = moments.pop(row)
-                self._too_late(moment.lane, moment.fresh, VOID)
-            probabilities = np.delete(probabilities, void, axis=0)
-        if moments:
-            self._publish(moments, probabilities)
+        probabilities = np.concatenate([batch.probabilities for batch in batches if batch.whole])
+        first = [not moment.amends for moment in moments]
+        if any(first):
+            self._publish(list(compress(moments, first)), probabilities[first])
+        for moment, row in zip(moments, probabilities, strict=True):
+            if moment.amends:
+                self._conclude_one(Classified(moment, row, refused={}))
 
-    def _conclude_in_part(self, answer: Classified | Failed | TooFewInputs) -> None:
+    def _conclude_one(self, answer: Classified | Failed | TooFewInputs) -> None:
         moment: Moment = answer.request
-        used = tuple(record for record in moment.records if record.modality not in answer.refused)
-        fresh = tuple(record for record in moment.fresh if record.modality not in answer.refused)
+        lane, refused = moment.lane, answer.refused
+        used = tuple(record for record in moment.records if record.modality not in refused)
+        fresh = tuple(record for record in moment.fresh if record.modality not in refused)
         match answer:
-            case _ if self._is_void(moment):
-                self._too_late(moment.lane, fresh, VOID)
+            case _ if moment.amends and lane.is_withdrawn(moment.records):
+                self._set_aside(lane, fresh, Reason.LATE, "The answer that it would amend was not given.")
             case Classified(_, probabilities) if fresh:
                 self._publish([moment._replace(records=used, fresh=fresh)], probabilities[np.newaxis])
             case Failed(_, problem):
-                for record in fresh:
-                    self._dead_letter(moment.lane, record.modality, record.payload, Reason.INFERENCE_FAILED, problem)
+                self._set_aside(lane, fresh, Reason.INFERENCE_FAILED, problem)
             case TooFewInputs():
-                self._incomplete(moment.lane, fresh)
+                self._set_aside(lane, fresh, Reason.INCOMPLETE, too_few(fresh))
         if not moment.amends:
-            moment.lane.withdraw(moment.records)
-        for record in moment.fresh:
-            if (error := answer.refused.get(record.modality)) is not None:
-                self._dead_letter(moment.lane, record.modality, record.payload, error.reason, str(error))
-
-    def _is_void(self, moment: Moment) -> bool:
-        """Whether it amends an answer that was not given."""
-        return moment.amends and moment.lane.is_withdrawn(moment.records)
+            lane.withdraw(moment.records)
+        for record in [record for record in moment.fresh if record.modality in refused]:
+            self._set_aside(lane, [record], refused[record.modality].reason, str(refused[record.modality]))
 
     # 5. What comes out is booked, and committed together with the positions of the records it accounts for.
 
@@ -190,18 +181,10 @@ class FusionConsumer(PartitionListener):
         self._vitals.published(moments, latencies_ms)
         self._ledger.book_all(moments, outputs)
 
-    def _incomplete(self, lane: Lane, records: Sequence[Record]) -> None:
-        detail = f"{len(records)} usable of 3 inputs came for its key in its window."
+    def _set_aside(self, lane: Lane, records: Sequence[Record], reason: Reason, detail: str) -> None:
         for record in records:
-            self._dead_letter(lane, record.modality, record.payload, Reason.INCOMPLETE, detail)
-
-    def _too_late(self, lane: Lane, records: Sequence[Record], detail: str) -> None:
-        for record in records:
-            self._dead_letter(lane, record.modality, record.payload, Reason.LATE, detail)
-
-    def _dead_letter(self, lane: Lane, modality: Modality, message: Message, reason: Reason, detail: str) -> None:
-        self._vitals.set_aside(message.topic, reason)
-        self._ledger.book(lane, modality, message, self._outputs.dead_letter(message, reason, detail))
+            self._vitals.set_aside(record.payload.topic, reason)
+            self._ledger.book(lane, record, self._outputs.dead_letter(record.payload, reason, detail))
 
     # What can come between: an aborted transaction, a rebalance, the end.
 
@@ -245,10 +228,3 @@ class FusionConsumer(PartitionListener):
 
     def _is_draining(self) -> bool:
         return len(self._batcher) > 0 or len(self._inference) > 0
-
-
-def _spare_the_collector() -> None:
-    """What is loaded by now stays, and records hold no cycles: looking through them all the time finds nothing."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTION_THRESHOLDS)

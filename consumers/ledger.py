@@ -9,8 +9,9 @@ from consumers.lanes import Lanes
 from consumers.outputs import Moment
 from pipeline.events.records import Modality
 from pipeline.join.lane import Lane
+from pipeline.join.outcomes import Record
 from pipeline.kafka.committer import Committer
-from pipeline.kafka.contract import GroupMetadata, Message, Output, Transaction
+from pipeline.kafka.contract import GroupMetadata, Output, Transaction
 from pipeline.kafka.errors import AbortNeeded, Fatal
 from pipeline.telemetry import metrics
 
@@ -47,11 +48,11 @@ class Ledger:
         """Whether nothing is booked and nothing on its way."""
         return not self._booked and not self._committer.busy
 
-    def book(self, lane: Lane, modality: Modality, message: Message, output: Output) -> None:
+    def book(self, lane: Lane, record: Record, output: Output) -> None:
         """Books one output for the one record it accounts for."""
         self._booked.append(output)
-        lane.finish(modality, [message.offset])
-        self._lanes.let_go(len(message.value or b""))
+        lane.finish(record.modality, [record.offset])
+        self._lanes.let_go(record.size_bytes)
 
     def book_all(self, moments: Sequence[Moment], outputs: Sequence[Output]) -> None:
         """Books an output for each of these moments; it accounts for the moment's fresh records."""

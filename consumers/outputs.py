@@ -65,6 +65,11 @@ def prediction_ids(keys: Sequence[bytes], event_times_ms: Sequence[int]) -> list
     return [raw[start : start + UUID_CHARACTERS] for start in range(0, len(raw), UUID_CHARACTERS)]
 
 
+def too_few(records: Sequence[Record]) -> str:
+    """Returns why these records get no answer."""
+    return f"{len(records)} usable of 3 inputs came for its key in its window."
+
+
 class OutputBuilder:
     """Builds and encodes what is published."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import repeat
 from operator import attrgetter
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -47,14 +47,11 @@ class Delivered(Protocol):
     def value(self) -> bytes | None: ...  # noqa: D102
 
 
-Arrived = TypeVar("Arrived", bound=Delivered)
-
-
-class Inspected(NamedTuple, Generic[Arrived]):
-    """What can be joined, each with what arrived as its payload; and what cannot, each with what is wrong with it."""
+class Inspected(NamedTuple):
+    """What can be joined, and what cannot, each with what is wrong with it; the payload is what arrived."""
 
     records: list[Record]
-    refused: list[tuple[Arrived, RecordError]]
+    refused: list[tuple[Record, RecordError]]
 
 
 class Inspector:
@@ -76,7 +73,7 @@ class Inspector:
         self._max_skew_ms = max_skew_ms
         self._max_record_bytes = max_record_bytes
 
-    def inspect(self, modality: Modality, partition: int, arrived: Sequence[Arrived]) -> Inspected[Arrived]:
+    def inspect(self, modality: Modality, partition: int, arrived: Sequence[Delivered]) -> Inspected:
         """Returns the records of one partition that can be joined, and why the others cannot, in their order."""
         keys = [one.key or b"" for one in arrived]
         values = [one.value or b"" for one in arrived]
@@ -89,7 +86,7 @@ class Inspector:
         records = list(map(_record, rows))
         if ordinary.all():
             return Inspected(records, [])
-        inspected: Inspected[Arrived] = Inspected([], [])
+        inspected = Inspected([], [])
         for record, is_ordinary in zip(records, ordinary.tolist(), strict=True):
             if is_ordinary:
                 inspected.records.append(record)
@@ -97,7 +94,7 @@ class Inspector:
             try:
                 inspected.records.append(self._checked(partition, record))
             except RecordError as error:
-                inspected.refused.append((record.payload, error))
+                inspected.refused.append((record, error))
         return inspected
 
     def _in_contract(self, partition: int, keys: Sequence[bytes], values: Sequence[bytes]) -> Flags:
