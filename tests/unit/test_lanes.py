@@ -167,9 +167,9 @@ def half_finished(lane: Lane, count: int) -> None:
     """Delivers speech, every other record of which is finished, in no regular order."""
     finished = random.Random(1).sample(range(1, count), count // 2)
     for offset in range(1, count):
-        lane.admit(SPEECH, offset)
+        lane.admit(SPEECH, [offset])
     for offset in finished:
-        lane.finish(SPEECH, offset)
+        lane.finish(SPEECH, [offset])
 
 
 def test_the_pressure_stays_while_only_other_partitions_move(lanes: Lanes, source: PausableSource) -> None:
@@ -193,7 +193,7 @@ def test_the_pressure_is_felt_while_a_commit_is_on_its_way(lanes: Lanes, source:
     half_finished(lane, 22_000)
     assert held(lanes, source) == {"image", "sensor"}
     for offset in range(22_000, 27_000):
-        lane.admit(SPEECH, offset)
+        lane.admit(SPEECH, [offset])
     assert held(lanes, source) == {"image", "sensor"}, "a map that no longer fits is measured all the same"
 
 
@@ -221,9 +221,9 @@ def test_pressure_comes_earlier_where_the_brokers_allow_less(source: PausableSou
     assert held(lanes, source) == {"image", "sensor"}
     rng = random.Random(2)
     for offset in range(5_500, 9_000):
-        lane.admit(SPEECH, offset)
+        lane.admit(SPEECH, [offset])
         if rng.random() < 0.5:
-            lane.finish(SPEECH, offset)
+            lane.finish(SPEECH, [offset])
     with pytest.raises(offset_map.MapTooLarge, match="and 1023 fit"):
         lanes.take_offsets()
 
