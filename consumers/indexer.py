@@ -26,6 +26,7 @@ from pipeline.search import template
 from pipeline.search.bulk import Backoff, Bulk, Indexed, Outcome, Rejected
 from pipeline.search.client import connect
 from pipeline.search.documents import Document, document
+from pipeline.search.reachability import ElasticsearchProbe
 from pipeline.settings import Settings
 from pipeline.telemetry import metrics
 from pipeline.telemetry.health import Health
@@ -207,8 +208,8 @@ def build(settings: Settings, health: Health | None = None) -> Indexer:
             producer.publish(output)
         producer.flush()
 
-    subscriber = WatchedSubscriber(
-        KafkaSubscriber(kafka, f"{kafka.group}-indexer", topics.predictions), health or Health()
-    )
+    health = health or Health()
+    health.probe("elasticsearch", ElasticsearchProbe(client, elasticsearch.url))
+    subscriber = WatchedSubscriber(KafkaSubscriber(kafka, f"{kafka.group}-indexer", topics.predictions), health)
     write = Bulk(client, elasticsearch.url).write
     return Indexer(settings, codec(kafka, topics), subscriber, write, deliver)

@@ -14,10 +14,10 @@ from pipeline.settings import MonitoringSettings
 from pipeline.telemetry.health import Health, Report
 from pipeline.telemetry.metrics import READY, REGISTRY
 
+PATHS = ("/metrics", "/healthz", "/readyz", "/health/deep")
 _IDLE_CONNECTION_S = 30
 _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
-_INDEX = b"/metrics\n/healthz\n/readyz\n/health/deep\n"
 
 
 class PortTaken(Exception):
@@ -65,7 +65,7 @@ def routes(health: Health) -> WSGIApplication:
             status = HTTPStatus.OK if report.ok else HTTPStatus.SERVICE_UNAVAILABLE
             return _answer(start_response, status, _JSON, _body(report))
         status = HTTPStatus.OK if path == "/" else HTTPStatus.NOT_FOUND
-        return _answer(start_response, status, _TEXT, _INDEX)
+        return _answer(start_response, status, _TEXT, "".join(f"{path}\n" for path in PATHS).encode())
 
     return app
 

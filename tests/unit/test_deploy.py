@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli.app import app
 from pipeline.settings import load
+from pipeline.telemetry.serving import PATHS
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())
@@ -84,6 +85,34 @@ def test_replicas_are_stateful_and_are_given_time_to_finish() -> None:
             program["spec"]["selector"]["matchLabels"].items()
             <= program["spec"]["template"]["metadata"]["labels"].items()
         )
+
+
+def test_probes_ask_for_what_is_served() -> None:
+    served = set(PATHS)
+    for entry in KUBERNETES:
+        if entry["kind"] == "StatefulSet":
+            (container,) = entry["spec"]["template"]["spec"]["containers"]
+            ports = {port["name"] for port in container["ports"]}
+            probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
+            assert {probe["path"] for probe in probes} <= served
+            assert {probe["port"] for probe in probes} <= ports
+    checks = [service["healthcheck"]["test"] for service in ours().values() if "test" in service["healthcheck"]]
+    assert len(checks) == len(ours()) - 1, "all but the one that makes the topics"
+    assert all(re.findall(r"localhost:9464(/\w+)", check[-1]) == ["/readyz"] for check in checks)
+
+
+def test_prometheus_scrapes_the_programs() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    targets = [target for group in config["scrape_configs"][0]["static_configs"] for target in group["targets"]]
+    members = {name for name, service in ours().items() if service["command"][0] == "run"}
+    assert {tuple(target.split(":")) for target in targets} == {(member, "9464") for member in members}
+
+
+def test_mounted_paths_are_there() -> None:
+    mounts = [v for s in COMPOSE["services"].values() for v in s.get("volumes", ()) if v.startswith(".")]
+    assert mounts
+    for mount in mounts:
+        assert (DEPLOY / "compose" / mount.split(":")[0]).exists(), mount
 
 
 def test_every_copied_path_is_there() -> None:
