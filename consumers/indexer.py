@@ -22,10 +22,10 @@ from pipeline.kafka.producer import RecordProducer
 from pipeline.kafka.registry import codec
 from pipeline.kafka.subscriber import KafkaSubscriber, Subscriber
 from pipeline.kafka.topics import dead_letter_message_bytes
-from pipeline.search import template
 from pipeline.search.bulk import Backoff, Bulk, Indexed, Outcome, Rejected
 from pipeline.search.client import connect
 from pipeline.search.documents import Document, document
+from pipeline.search.installation import install
 from pipeline.search.reachability import ElasticsearchProbe
 from pipeline.settings import Settings
 from pipeline.telemetry import metrics
@@ -200,7 +200,7 @@ def build(settings: Settings, health: Health | None = None) -> Indexer:
     kafka, topics, elasticsearch = settings.kafka, settings.topics, settings.elasticsearch
     TopicAdmin(kafka, topics).check([topics.predictions, topics.dead_letters])
     client = connect(elasticsearch)
-    template.install(client, elasticsearch)
+    install(client, elasticsearch)
     producer = RecordProducer(kafka, "indexer", dead_letter_message_bytes(topics))
 
     def deliver(outputs: Sequence[Output]) -> None:

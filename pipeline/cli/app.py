@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from consumers.errors import ModelMismatch
-from pipeline.cli import context, dead_letters, model, offsets, produce, run, stack, topics
+from pipeline.cli import context, dead_letters, index, model, offsets, produce, run, stack, topics
 from pipeline.cli.audit import audit
 from pipeline.cli.consume import consume
 from pipeline.cli.demo import demo
@@ -59,6 +59,7 @@ app.add_typer(produce.app, name="produce")
 app.add_typer(run.app, name="run")
 app.command()(consume)
 app.command()(search)
+app.add_typer(index.app, name="index")
 app.command()(audit)
 app.command()(explain)
 app.add_typer(dead_letters.app, name="dead-letters")

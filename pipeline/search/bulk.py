@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from elasticsearch import ApiError, Elasticsearch, TransportError
 
 from pipeline.search.documents import Document
@@ -68,7 +69,10 @@ class Bulk:
         if not documents:
             return ()
         try:
-            answer = self._client.bulk(operations=_operations(documents), filter_path=_WANTED)
+            answer = self._client.bulk(
+                operations=_operations(documents),  # type: ignore[arg-type]  # lines of bytes are sent as they are
+                filter_path=_WANTED,
+            )
         except ApiError as error:
             if error.status_code not in {_BAD_REQUEST, _TOO_LARGE}:
                 return self._later(error, documents)
@@ -88,8 +92,8 @@ class Bulk:
         return (Backoff(str(failure)),) * len(documents)
 
 
-def _operations(documents: Sequence[Document]) -> list[Mapping[str, Any]]:
-    return [line for document in documents for line in (_action(document), document.body)]
+def _operations(documents: Sequence[Document]) -> list[bytes]:
+    return [orjson.dumps(line) for document in documents for line in (_action(document), document.body)]
 
 
 def _action(document: Document) -> Mapping[str, Any]:

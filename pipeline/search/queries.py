@@ -1,7 +1,7 @@
 """What people ask of the indexed predictions."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from pipeline.settings import ElasticsearchSettings
 
 EVERYTHING = "*"
 MAX_SIZE = 10_000
-MAX_LABELS = 1_000
+MAX_GROUPS = 1_000
 FIELDS_OF_A_BARE_WORD = ("label", "key", "prediction_id", "model")
 _UNMAPPED = re.compile(r"unmapped fields? \[([^\]]+)\]")
 
@@ -35,6 +35,35 @@ class Found:
 
     total: int
     predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The predictions with one value of a field; `mean_confidence` is their mean."""
+
+    value: str
+    predictions: int
+    mean_confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The predictions that match, value by value, the most frequent first.
+
+    Attributes:
+        total: how many match. A prediction with several values, such as modalities, is in several groups.
+        groups: at most `MAX_GROUPS`.
+        others: predictions in further groups.
+    """
+
+    total: int
+    groups: tuple[Group, ...]
+    others: int = 0
+
+
+def groupable_fields() -> tuple[str, ...]:
+    """Returns the fields that predictions can be grouped by: those whose values are names or whole numbers."""
+    return tuple(_groupable(MAPPINGS["properties"]))
 
 
 def of_key(key: str) -> str:
@@ -61,30 +90,48 @@ class PredictionSearch:
         Raises:
             BadQuery: the query string does not parse, or names a field that no prediction has.
         """
-        answer = self._ask(
-            query=_filtered(query, times),
+        answer = self.ask(
+            query=filtered(query, times),
             size=size,
             sort=[{"event_time": "desc"}, {"prediction_id": "asc"}, {"revision": "desc"}],
             track_total_hits=True,
         )
         hits = answer["hits"]
-        if not hits["hits"] and (unknown := self._unknown_fields(query)):
-            raise BadQuery(
-                f"No prediction has a field {unknown}: the fields are {', '.join(sorted(MAPPINGS['properties']))}."
-            )
+        self._explain_if_nothing(query, found=hits["total"]["value"])
         found = tuple(documents.prediction(hit["_source"]) for hit in hits["hits"])
         return Found(hits["total"]["value"], found)
 
-    def count_by_label(self, query: str = EVERYTHING, times: TimeRange = TimeRange()) -> dict[str, int]:
-        """Returns how many predictions match, label by label, the most frequent first (at most 1,000 labels)."""
-        answer = self._ask(
-            query=_filtered(query, times),
+    def group(self, field: str, query: str = EVERYTHING, times: TimeRange = TimeRange()) -> Groups:
+        """Returns how many predictions match for each value of a field, and how sure the model was of them.
+
+        Raises:
+            BadQuery: the query string does not parse, or predictions cannot be grouped by this field.
+        """
+        if field not in groupable_fields():
+            raise BadQuery(f"Predictions cannot be grouped by {field}: choose one of {', '.join(groupable_fields())}.")
+        mean = {"mean_confidence": {"avg": {"field": "confidence"}}}
+        answer = self.ask(
+            query=filtered(query, times),
             size=0,
-            aggregations={"labels": {"terms": {"field": "label", "size": MAX_LABELS}}},
+            track_total_hits=True,
+            aggregations={"groups": {"terms": {"field": field, "size": MAX_GROUPS}, "aggregations": mean}},
         )
+        self._explain_if_nothing(query, found=answer["hits"]["total"]["value"])
         # Without any index there are no aggregations either.
-        buckets = answer.get("aggregations", {}).get("labels", {}).get("buckets", [])
-        return {bucket["key"]: bucket["doc_count"] for bucket in buckets}
+        terms = answer.get("aggregations", {}).get("groups", {"buckets": []})
+        groups = tuple(
+            Group(str(bucket["key"]), bucket["doc_count"], bucket["mean_confidence"]["value"])
+            for bucket in terms["buckets"]
+        )
+        return Groups(answer["hits"]["total"]["value"], groups, terms.get("sum_other_doc_count", 0))
+
+    def count_in(self, index: str) -> int:
+        """Returns how many documents of an index searches can see; 0 if there is no such index."""
+        try:
+            count: int = self._client.count(index=index, ignore_unavailable=True)["count"]
+        except (ApiError, TransportError) as error:
+            raise translated(error, f"counting {index}", self._url) from error
+        return count
 
     def refresh(self) -> None:
         """Makes everything that was acknowledged so far visible to searches."""
@@ -93,7 +140,8 @@ class PredictionSearch:
         except (ApiError, TransportError) as error:
             raise translated(error, f"refreshing {self._alias}", self._url) from error
 
-    def _ask(self, **request: Any) -> Mapping[str, Any]:
+    def ask(self, **request: Any) -> Mapping[str, Any]:
+        """Sends a search under the alias; returns Elasticsearch's answer."""
         try:
             answer: Mapping[str, Any] = self._client.search(index=self._alias, ignore_unavailable=True, **request).body
         except BadRequestError as error:
@@ -101,6 +149,12 @@ class PredictionSearch:
         except (ApiError, TransportError) as error:
             raise translated(error, f"searching {self._alias}", self._url) from error
         return answer
+
+    def _explain_if_nothing(self, query: str, *, found: int) -> None:
+        if not found and (unknown := self._unknown_fields(query)):
+            raise BadQuery(
+                f"No prediction has a field {unknown}: the fields are {', '.join(sorted(MAPPINGS['properties']))}."
+            )
 
     def _unknown_fields(self, query: str) -> str | None:
         """Returns the fields that explain why nothing was found."""
@@ -115,7 +169,8 @@ class PredictionSearch:
         return unmapped[0] if unmapped and all(unmapped) else None
 
 
-def _filtered(query: str, times: TimeRange) -> dict[str, Any]:
+def filtered(query: str, times: TimeRange) -> dict[str, Any]:
+    """Returns the query that a query string and a range of event times stand for."""
     bounds = {"gte": times.since, "lt": times.until}
     event_time = {bound: moment.isoformat() for bound, moment in bounds.items() if moment is not None}
     filters: list[dict[str, Any]] = [_query_string(query)]
@@ -128,3 +183,10 @@ def _query_string(query: str) -> dict[str, Any]:
     return {
         "query_string": {"query": query, "fields": list(FIELDS_OF_A_BARE_WORD), "default_operator": "AND"},
     }
+
+
+def _groupable(properties: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, field in properties.items():
+        if field["type"] in {"keyword", "integer"}:
+            yield f"{prefix}{name}"
+        yield from _groupable(field.get("properties", {}), f"{prefix}{name}.")

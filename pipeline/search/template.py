@@ -1,18 +1,16 @@
-"""What the indices of predictions look like, and how a server is told so."""
+"""What the indices of predictions look like. Pure; `installation` tells the server.
 
-from collections.abc import Mapping
+One index a day of the event (UTC): `predictions-2026.01.31`. Nothing is rolled over, so that a replayed or amended
+prediction computes the index it was written to. ILM deletes an index by the day in its name.
+"""
+
+import re
+from datetime import date
 from typing import Any
 
-from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
-
-from pipeline.search.errors import Fatal, translated
-from pipeline.settings import ElasticsearchSettings
-from pipeline.telemetry.logs import logger
-
-SETUP_TIMEOUT_S = 10.0
+VERSION = 2
+"""Raised with every change of what a new index looks like; the server keeps it with the template."""
 BASE_PRIORITY = 200
-_WITHOUT_ILM = {400, 405, 410}
-_log = logger(__name__)
 
 KEYWORD = {"type": "keyword"}
 MAPPINGS: dict[str, Any] = {
@@ -55,74 +53,49 @@ def pattern(alias: str) -> str:
     return f"{alias}-*.*.*"
 
 
-def index_template(alias: str, policy: str | None) -> dict[str, Any]:
+def index_of(alias: str, day: date) -> str:
+    """Returns the name of a day's index."""
+    return f"{alias}-{day.isoformat().replace('-', '.')}"
+
+
+def is_dated(index: str, alias: str) -> bool:
+    """Returns whether an index belongs to this alias; the pattern also finds those of `predictions-eu`."""
+    return re.fullmatch(re.escape(alias) + r"-\d{4}\.\d{2}\.\d{2}", index) is not None
+
+
+def policy_name(alias: str) -> str:
+    """Returns the name of the alias's ILM policy."""
+    return f"trimodal-{alias}"
+
+
+def lifecycle_settings(alias: str) -> dict[str, Any]:
+    """Returns the index settings that put an index under the policy, its age counted from the day in its name."""
+    return {"lifecycle.name": policy_name(alias), "lifecycle.parse_origination_date": True}
+
+
+def index_template(alias: str, *, has_ilm: bool) -> dict[str, Any]:
     """Returns the body of the index template.
 
     Args:
         alias: alias over the dated indices, and the first part of their names.
-        policy: name of the ILM policy; without it the indices are kept for ever.
+        has_ilm: whether the server has ILM; without it the indices are kept for ever.
     """
-    lifecycle = {"lifecycle.name": policy} if policy else {}
+    settings = {**INDEX_SETTINGS, **(lifecycle_settings(alias) if has_ilm else {})}
     return {
         "index_patterns": [pattern(alias)],
         # The longer of two aliases has the narrower pattern: `predictions-eu` wins over `predictions`.
         "priority": BASE_PRIORITY + len(alias),
-        "template": {"settings": {**INDEX_SETTINGS, **lifecycle}, "mappings": MAPPINGS, "aliases": {alias: {}}},
-        "meta": {"description": "Predictions of trimodal, by the day of the event (UTC)."},
+        "version": VERSION,
+        "template": {"settings": settings, "mappings": MAPPINGS, "aliases": {alias: {}}},
+        "_meta": {"description": "Predictions of trimodal, by the day of the event (UTC)."},
     }
 
 
 def lifecycle_policy(retention_days: int) -> dict[str, Any]:
-    """Returns the ILM policy: an index is deleted at this age, counted from its creation."""
-    return {"phases": {"delete": {"min_age": f"{retention_days}d", "actions": {"delete": {}}}}}
-
-
-def install(client: Elasticsearch, settings: ElasticsearchSettings) -> None:
-    """Makes the server ready for predictions: policy (where it has ILM), template, new fields of old indices.
-
-    Doing it again changes nothing.
-
-    Raises:
-        Retriable: the server does not answer.
-        Fatal: it refuses; the message says what and why.
-    """
-    client = client.options(request_timeout=min(SETUP_TIMEOUT_S, settings.request_timeout_ms / 1_000))
-    alias = settings.alias
-    try:
-        _refuse_an_index_of_that_name(client, alias)
-        policy = _install_policy(client, f"trimodal-{alias}", lifecycle_policy(settings.retention_days))
-        client.indices.put_index_template(name=alias, **index_template(alias, policy))
-        client.indices.put_mapping(index=pattern(alias), allow_no_indices=True, **_additions(MAPPINGS))
-    except (ApiError, TransportError) as error:
-        raise translated(error, f"preparing the indices {pattern(alias)}", settings.url) from error
-    _log.info("index template installed", alias=alias, policy=policy or "none: this server has no ILM")
-
-
-def _refuse_an_index_of_that_name(client: Elasticsearch, alias: str) -> None:
-    try:
-        indices = client.indices.get_alias(index=alias)
-    except NotFoundError:
-        return
-    if alias in indices:
-        raise Fatal(
-            f"Elasticsearch has an index called {alias}, and an alias of that name belongs there: "
-            "delete or rename the index, or choose another elasticsearch.alias."
-        )
-
-
-def _install_policy(client: Elasticsearch, name: str, policy: Mapping[str, Any]) -> str | None:
-    """Puts the policy and returns its name, or None on a server without ILM (serverless, our local stack)."""
-    try:
-        client.ilm.get_lifecycle(name=name)
-    except NotFoundError:
-        pass
-    except ApiError as error:
-        if error.status_code in _WITHOUT_ILM:
-            return None
-        raise
-    client.ilm.put_lifecycle(name=name, policy=policy)
-    return name
-
-
-def _additions(mappings: Mapping[str, Any]) -> dict[str, Any]:
-    return {"properties": mappings["properties"], "dynamic_templates": mappings["dynamic_templates"]}
+    """Returns the ILM policy: hot from the beginning, deleted so many days after the day in the index's name."""
+    return {
+        "phases": {
+            "hot": {"min_age": "0ms", "actions": {"set_priority": {"priority": 100}}},
+            "delete": {"min_age": f"{retention_days}d", "actions": {"delete": {}}},
+        }
+    }

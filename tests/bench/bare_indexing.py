@@ -51,7 +51,7 @@ def main(predictions: int) -> None:
                 json.dumps({"index": {"_index": f"{elasticsearch.alias}-{day}", "_id": fields["prediction_id"]}})
             )
             lines.append(json.dumps(fields))
-        answer = client.bulk(operations=lines, filter_path=["errors"])
+        answer = client.bulk(operations=lines, filter_path=["errors"])  # type: ignore[arg-type]
         assert not answer["errors"]
         consumer.commit(asynchronous=False)
         done += len(messages)

@@ -20,8 +20,8 @@ from pipeline.events.records import Modality, Prediction, SourceOffset
 from pipeline.kafka.admin import TopicAdmin
 from pipeline.kafka.contract import Output
 from pipeline.kafka.producer import RecordProducer
-from pipeline.search import template
 from pipeline.search.client import connect
+from pipeline.search.installation import install
 from pipeline.settings import Settings, load
 from pipeline.stack import LocalStack
 from tests.bench.report import keep, machine
@@ -84,7 +84,7 @@ def measure(module: str, settings: Settings, count: int) -> Figures:
     name = f"bench-{time.time_ns()}"
     elasticsearch = settings.elasticsearch.model_copy(update={"alias": name})
     client = connect(elasticsearch)
-    template.install(client, elasticsearch)
+    install(client, elasticsearch)
     environment = {
         **os.environ,
         "TRIMODAL_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,

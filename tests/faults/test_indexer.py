@@ -153,9 +153,9 @@ def test_elasticsearch_answers_429(workplace: Workplace) -> None:
 
 def test_one_document_in_a_hundred_is_rejected(workplace: Workplace) -> None:
     result = Result("one document in a hundred is rejected")
-    result.note("confidence is not a number in one of a hundred")
+    result.note("a label is longer than a keyword may be in one of a hundred")
     workplace.publish(
-        a_prediction(number, **({"confidence": float("nan")} if number % 100 == 0 else {})) for number in range(1_000)
+        a_prediction(number, **({"label": "y" * 40_000} if number % 100 == 0 else {})) for number in range(1_000)
     )
     with indexer(workplace):
         letters = workplace.letters(10)

@@ -1,9 +1,4 @@
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
@@ -11,9 +6,9 @@ import pytest
 from consumers import indexer
 from pipeline.events.records import Reason, SourceOffset
 from pipeline.kafka.errors import KafkaFailure
-from pipeline.search.errors import Retriable, SearchFailure
+from pipeline.search.errors import SearchFailure
 from pipeline.stack import StackAddresses
-from tests.support.indexing import PATIENCE_S, Workplace, attempts, ids
+from tests.support.indexing import PATIENCE_S, Workplace, attempts, await_documents, ids, running, started
 from tests.support.predictions import a_prediction
 
 pytestmark = pytest.mark.stack
@@ -25,57 +20,26 @@ def workplace(stack: StackAddresses) -> Workplace:
     return Workplace.made(stack)
 
 
-def _start(place: Workplace, **environment: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.indexer_process"],
-        env={**os.environ, **place.environment(), **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@contextmanager
-def _running(place: Workplace) -> Iterator["subprocess.Popen[str]"]:
-    process = _start(place)
-    try:
-        yield process
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 0, errors
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-
-
-def _await_documents(place: Workplace, count: int) -> None:
-    for _ in attempts():
-        # A moment after it is made, an index is not there to be searched yet: 503.
-        with suppress(Retriable):
-            if len(place.indexed()) >= count:
-                break
-
-
 def test_killed_between_bulk_and_commit_and_restarted_nothing_is_missing_or_doubled(workplace: Workplace) -> None:
     workplace.publish(a_prediction(number) for number in range(COUNT))
-    killed = _start(workplace, TEST_KILL="before-commit")
+    killed = started(workplace, TEST_KILL="before-commit")
     killed.communicate(timeout=PATIENCE_S)
     assert killed.returncode == -signal.SIGKILL
     before = workplace.indexed()
     assert 0 < len(before) < COUNT
-    with _running(workplace):
-        _await_documents(workplace, COUNT)
+    with running(workplace):
+        await_documents(workplace, COUNT)
     assert ids(workplace.indexed()) == sorted(f"id-{number}" for number in range(COUNT))
 
 
 def test_after_a_graceful_stop_nothing_is_read_again(workplace: Workplace) -> None:
     workplace.publish(a_prediction(number) for number in range(COUNT))
-    with _running(workplace):
-        _await_documents(workplace, COUNT)
+    with running(workplace):
+        await_documents(workplace, COUNT)
     workplace.client.indices.delete(index=f"{workplace.settings.elasticsearch.alias}-2026.01.01")
     workplace.publish([a_prediction(COUNT)])
-    with _running(workplace):
-        _await_documents(workplace, 1)
+    with running(workplace):
+        await_documents(workplace, 1)
     assert ids(workplace.indexed()) == [f"id-{COUNT}"]
 
 
@@ -83,8 +47,8 @@ def test_the_newest_revision_stays_whatever_the_order(workplace: Workplace) -> N
     answered = [a_prediction(number) for number in range(3)]
     amended = [replace(one, revision=1, label="7") for one in answered]
     workplace.publish([answered[0], amended[0], amended[1], answered[1], answered[2], amended[2], answered[2]])
-    with _running(workplace):
-        _await_documents(workplace, 3)
+    with running(workplace):
+        await_documents(workplace, 3)
         for _ in attempts():
             found = workplace.indexed()
             if all(prediction.revision for prediction in found):
@@ -98,14 +62,14 @@ def test_what_cannot_be_indexed_goes_to_the_dead_letters_and_the_rest_is_indexed
     immense = a_prediction(2, label="y" * 40_000)
     not_a_number = a_prediction(3, confidence=float("nan"))
     workplace.publish([a_prediction(0), too_long, immense, not_a_number, b"garbage", a_prediction(5)])
-    with _running(workplace):
+    with running(workplace):
         letters = workplace.letters(4)
-        _await_documents(workplace, 2)
+        await_documents(workplace, 2)
     assert ids(workplace.indexed()) == ["id-0", "id-5"]
     assert {letter.key: letter.reason for letter in letters} == {
         b"k1": Reason.REJECTED,
         b"k2": Reason.REJECTED,
-        b"k3": Reason.REJECTED,
+        b"k3": Reason.INVALID,
         b"k4": Reason.UNDECODABLE,
     }
     garbage = next(letter for letter in letters if letter.key == b"k4")
@@ -119,9 +83,9 @@ def test_two_replicas_share_the_work(workplace: Workplace) -> None:
     other = Workplace(
         workplace.settings.model_copy(update={"kafka": workplace.settings.kafka.model_copy(update={"replica": "two"})})
     )
-    with _running(workplace), _running(other):
+    with running(workplace), running(other):
         workplace.publish(a_prediction(number) for number in range(COUNT))
-        _await_documents(workplace, COUNT)
+        await_documents(workplace, COUNT)
     assert ids(workplace.indexed()) == sorted(f"id-{number}" for number in range(COUNT))
 
 

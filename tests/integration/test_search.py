@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,14 @@ from typer.testing import CliRunner, Result
 
 from pipeline.cli import search as command
 from pipeline.events.records import Modality
-from pipeline.search import template
 from pipeline.search.bulk import Bulk, Indexed, Outcome, Rejected
 from pipeline.search.client import connect
 from pipeline.search.documents import Document, document
 from pipeline.search.errors import BadQuery, Retriable
-from pipeline.search.queries import PredictionSearch, TimeRange
+from pipeline.search.installation import Policy, examine, install
+from pipeline.search.following import SETTLE_S, Follower
+from pipeline.search.queries import Group, Groups, PredictionSearch, TimeRange
+from pipeline.search.template import MAPPINGS
 from pipeline.settings import ElasticsearchSettings, Settings
 from pipeline.stack import StackAddresses
 from tests.support.indexing import Workplace, ids
@@ -61,7 +64,7 @@ WRONG: list[tuple[str, str]] = [
 def place(stack: StackAddresses) -> Workplace:
     """Two days of predictions, indexed."""
     workplace = Workplace.made(stack)
-    template.install(workplace.client, workplace.settings.elasticsearch)
+    install(workplace.client, workplace.settings.elasticsearch)
     alias = workplace.settings.elasticsearch.alias
     assert _write(workplace, *(document(prediction, alias) for prediction in PREDICTIONS)) == (
         (Indexed(new=True),) * len(PREDICTIONS)
@@ -92,7 +95,6 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"bogus": 1}, r"dynamic introduction of \[bogus\]"),
     ({"sources": [{"topic": "speech", "shard": 1}]}, r"dynamic introduction of \[shard\]"),
     ({"confidence": "high"}, r"failed to parse field \[confidence\]"),
-    ({"confidence": float("nan")}, "Non-standard token 'NaN'"),
     ({"label": "x" * 40_000}, r"failed to parse field \[label\]"),
     ({"probabilities": {"3": "many"}}, r"failed to parse field \[probabilities.3\]"),
 ]
@@ -121,22 +123,39 @@ def test_an_id_that_spoils_the_whole_request_is_rejected_alone(place: Workplace)
 
 def test_more_labels_than_fields_are_no_reason_to_reject(stack: StackAddresses) -> None:
     workplace = Workplace.made(stack)
-    template.install(workplace.client, workplace.settings.elasticsearch)
+    install(workplace.client, workplace.settings.elasticsearch)
     labels = {f"label {number}.x": 1 / 3_000 for number in range(3_000)}
     many = document(a_prediction(0, probabilities=labels), workplace.settings.elasticsearch.alias)
     assert _write(workplace, many) == (Indexed(new=True),)
     assert len(workplace.indexed()[0].probabilities) == 3_000
 
 
-def test_installing_again_adds_new_fields_to_old_indices(stack: StackAddresses) -> None:
+def test_installing_mends_what_old_indices_lack_and_then_changes_nothing(stack: StackAddresses) -> None:
     workplace = Workplace.made(stack)
     elasticsearch, client = workplace.settings.elasticsearch, workplace.client
-    index = f"{elasticsearch.alias}-2026.01.01"
-    client.indices.create(index=index, mappings={"dynamic": "strict", "properties": {"key": {"type": "keyword"}}})
-    template.install(client, elasticsearch)
-    template.install(client, elasticsearch)
+    index, others = f"{elasticsearch.alias}-2026.01.01", f"{elasticsearch.alias}-eu-2026.01.01"
+    for name in (index, others):
+        client.indices.create(index=name, mappings={"dynamic": "strict", "properties": {"key": {"type": "keyword"}}})
+    before = examine(client, elasticsearch)
+    assert (before.policy, before.template_version) == (Policy.UNSUPPORTED, None)
+    assert [state.name for state in before.indices] == [index]
+    assert [sentence.split(" has no field ")[0] for sentence in before.differences()] == [
+        f"There is no index template {elasticsearch.alias}, or one without a version.",
+        f"The index {index} is not behind the alias.",
+        f"The index {index}",
+    ]
+    assert len(install(client, elasticsearch)) == 2
+    assert list(examine(client, elasticsearch).differences()) == []
+    assert install(client, elasticsearch) == ()
     properties = client.indices.get_mapping(index=index)[index]["mappings"]["properties"]
-    assert properties.keys() == template.MAPPINGS["properties"].keys()
+    assert properties.keys() == MAPPINGS["properties"].keys()
+    assert client.indices.get_mapping(index=others)[others]["mappings"]["properties"].keys() == {"key"}
+
+
+def test_an_index_that_the_template_made_differs_in_nothing(place: Workplace) -> None:
+    found = examine(place.client, place.settings.elasticsearch)
+    assert list(found.differences()) == []
+    assert [(state.name[-10:], state.documents) for state in found.indices] == [("2026.01.01", 3), ("2026.01.02", 1)]
 
 
 @pytest.mark.parametrize(("query", "numbers"), QUERIES, ids=[query for query, _ in QUERIES])
@@ -160,16 +179,61 @@ def test_size_and_time_range_bound_what_is_found(place: Workplace) -> None:
     assert (newest.total, ids(newest.predictions)) == (4, ["id-3"])
 
 
-def test_labels_are_counted_the_most_frequent_first(place: Workplace) -> None:
-    assert next(iter(place.search.count_by_label().items())) == ("3", 2)
-    assert place.search.count_by_label("confidence:>0.9") == {"3": 1, "4": 1, "hot dog": 1}
-    assert place.search.count_by_label(times=TimeRange(since=NOON + timedelta(days=1))) == {"hot dog": 1}
+def test_predictions_are_grouped_by_a_field_the_most_frequent_first(place: Workplace) -> None:
+    by_label = place.search.group("label")
+    assert (by_label.total, by_label.others) == (4, 0)
+    assert by_label.groups[0] == Group("3", 2, pytest.approx(0.725))
+    assert _counts(place.search.group("label", "confidence:>0.9")) == {"3": 1, "4": 1, "hot dog": 1}
+    tomorrow = TimeRange(since=NOON + timedelta(days=1))
+    assert _counts(place.search.group("label", times=tomorrow)) == {"hot dog": 1}
+    assert _counts(place.search.group("modalities")) == {"speech": 4, "sensor": 4, "image": 1}
+    assert _counts(place.search.group("revision")) == {"0": 4}
+    assert _counts(place.search.group("sources.topic")) == {"speech": 4, "sensor": 4}
+
+
+def test_what_predictions_cannot_be_grouped_by_is_named(place: Workplace) -> None:
+    with pytest.raises(BadQuery, match=r"cannot be grouped by confidence: choose one of prediction_id, key, revision"):
+        place.search.group("confidence")
+    with pytest.raises(BadQuery, match="No prediction has a field labl"):
+        place.search.group("label", "labl:3")
+
+
+def _counts(groups: Groups) -> dict[str, int]:
+    return {group.value: group.predictions for group in groups.groups}
 
 
 def test_before_anything_is_indexed_nothing_is_found(stack: StackAddresses) -> None:
     search = Workplace.made(stack).search
     assert search.search().total == 0
-    assert search.count_by_label() == {}
+    assert search.group("label") == Groups(0, ())
+
+
+def test_a_follower_tells_each_new_document_once(stack: StackAddresses) -> None:
+    workplace = Workplace.made(stack)
+    elasticsearch = workplace.settings.elasticsearch
+    install(workplace.client, elasticsearch)
+    now_s = 0.0
+    early = Follower(workplace.search, "*", TimeRange(), clock=lambda: now_s)
+    assert early.new() == []
+    for number, expected in enumerate([["id-0", "id-1"], ["id-0", "id-2"], []]):
+        late = Follower(workplace.search, "label:7", TimeRange(), clock=lambda: now_s)
+        for prediction in STEPS[number]:
+            _write(workplace, document(prediction, elasticsearch.alias))
+        workplace.search.refresh()
+        now_s += SETTLE_S
+        assert ids(early.new()) == expected
+        assert ids(late.new()) == [name for name in expected if name != "id-0" or number == 0]
+        assert early.new() == []
+    everything = Follower(workplace.search, "*", TimeRange(since=NOON), from_beginning=True)
+    assert [(p.prediction_id, p.revision) for p in everything.new()] == [("id-0", 1), ("id-1", 0), ("id-2", 0)]
+
+
+STEPS = [
+    [a_prediction(0), a_prediction(1)],
+    [a_prediction(0, revision=1, label="8"), a_prediction(2, event_time_ms=NOON_MS + DAY_MS)],
+    [a_prediction(1)],
+]
+"""What comes: two predictions; an amendment and one of the day after; one that is known."""
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, settings: Settings, *arguments: str) -> Result:
@@ -210,8 +274,34 @@ def test_the_command_prints_json_lines(place: Workplace, monkeypatch: pytest.Mon
     assert line.startswith('{"prediction_id": "id-0", "key": "digit-0", "event_time": "2026-01-01T12:00:00.000Z"')
 
 
-def test_the_command_counts(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _run(monkeypatch, place.settings, "--count", "--json").stdout == '{"3": 2, "4": 1, "hot dog": 1}\n'
+def test_the_command_aggregates(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    header, first, *_, total = _run(monkeypatch, place.settings, "--aggregate", "label").stdout.splitlines()
+    assert re.split(r" {2,}", header.strip()) == ["label", "predictions", "share", "mean confidence"]
+    assert first.split() == ["3", "2", "50.0%", "72.5%"]
+    assert total == "4 matches."
+    lines = _run(monkeypatch, place.settings, "label:4", "--aggregate", "model_version", "--json").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"model_version": "1.0.0", "predictions": 1, "mean_confidence": pytest.approx(0.99)}
+    ]
+
+
+def test_the_command_follows_until_it_is_interrupted(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.time, "sleep", interrupt)
+    result = _run(monkeypatch, place.settings, "label:3", "--follow", "--since", "2026-01-01")
+    assert [line.split()[:4] for line in result.stdout.splitlines()] == [
+        ["2026-01-01", "12:00:00.000", "digit-0", "3"],
+        ["2026-01-01", "13:00:00.000", "digit-1", "3"],
+    ]
+    assert result.exit_code == 130
+
+
+def test_the_command_does_not_follow_and_aggregate(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _run(monkeypatch, place.settings, "--follow", "--aggregate", "label")
+    assert result.exit_code == 2
+    assert "goes with neither" in result.output
 
 
 @pytest.mark.parametrize("age", ["15m", "7d"])

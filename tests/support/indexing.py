@@ -1,8 +1,13 @@
 """What tests of the indexer need around it: topics of their own, predictions in, documents and dead letters out."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from elasticsearch import Elasticsearch
@@ -14,6 +19,7 @@ from pipeline.kafka.contract import Message, Output
 from pipeline.kafka.producer import RecordProducer
 from pipeline.kafka.subscriber import KafkaSubscriber
 from pipeline.search.client import connect
+from pipeline.search.errors import Retriable
 from pipeline.search.queries import MAX_SIZE, PredictionSearch
 from pipeline.settings import ElasticsearchSettings, KafkaSettings, Settings, TopicSettings
 from pipeline.stack import StackAddresses
@@ -102,6 +108,40 @@ def attempts() -> Iterator[None]:
     while time.monotonic() < deadline:
         yield
     raise AssertionError(f"it did not happen within {PATIENCE_S:.0f} s")
+
+
+def started(place: Workplace, **environment: str) -> "subprocess.Popen[str]":
+    """Starts an indexer as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.indexer_process"],
+        env={**os.environ, **place.environment(), **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def running(place: Workplace, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+    """Runs an indexer, which ends well when it is told to."""
+    process = started(place, **environment)
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, errors
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def await_documents(place: Workplace, count: int) -> None:
+    """Waits until searches see so many documents."""
+    for _ in attempts():
+        # A moment after it is made, an index is not there to be searched yet: 503.
+        with suppress(Retriable):
+            if len(place.indexed()) >= count:
+                break
 
 
 def ids(predictions: Sequence[Prediction]) -> list[str]:

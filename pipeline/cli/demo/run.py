@@ -176,8 +176,8 @@ class DemoRun:
         deadline = time.monotonic() + SETTLE_S
         while True:
             search.refresh()
-            by_label = search.count_by_label(f"key:digit-{run}-* OR key:garbage-{run}-*")
-            if sum(by_label.values()) >= self._tally.predictions or time.monotonic() > deadline:
-                return by_label
+            found = search.group("label", f"key:digit-{run}-* OR key:garbage-{run}-*")
+            if found.total >= self._tally.predictions or time.monotonic() > deadline:
+                return {group.value: group.predictions for group in found.groups}
             self._programs.check()
             self._stop.wait(FRAME_S)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +85,16 @@ def test_a_document_can_be_read_by_people() -> None:
 def test_a_time_outside_the_calendar_is_invalid(name: str, milliseconds: int) -> None:
     with pytest.raises(Invalid, match=f"Its {name}, {milliseconds} ms since 1970, is outside"):
         document(replace(PREDICTION, **{f"{name}_ms": milliseconds}), "p")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"confidence": float("nan")}, {"latency_ms": float("inf")}, {"probabilities": {"7": float("-inf")}}],
+    ids=["confidence", "latency_ms", "probabilities"],
+)
+def test_what_is_no_finite_number_is_invalid(changes: dict[str, Any]) -> None:
+    with pytest.raises(Invalid, match="is not a finite number"):
+        document(replace(PREDICTION, **changes), "p")
 
 
 @given(original=PREDICTIONS)
