@@ -65,9 +65,7 @@ def status(
         for sentence in differences:
             _say(sentence)
         if differences:
-            _say(
-                "`trimodal index setup` mends what can be mended in place; `index reindex --recreate` makes a new index."
-            )
+            _say("`trimodal index setup` mends what it can in place; `trimodal index reindex --recreate` makes anew.")
     if differences:
         raise typer.Exit(1)
 
@@ -80,7 +78,7 @@ def reindex(
         bool,
         typer.Option(
             "--recreate",
-            help="Delete the day's index first, for a new mapping. Refused if the topic no longer holds all of the day.",
+            help="Delete the day's index first, for a new mapping; refused if the topic no longer holds all of it.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object, for programs.")] = False,

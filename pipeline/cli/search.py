@@ -3,9 +3,9 @@
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from time import sleep
 from typing import Annotated
 
 import typer
@@ -137,7 +137,7 @@ def _follow(follower: Follower, *, as_json: bool) -> None:
         else:
             sys.stdout.writelines(f"{_line(prediction)}\n" for prediction in found)
         sys.stdout.flush()
-        time.sleep(POLL_S)
+        sleep(POLL_S)
 
 
 def _line(prediction: Prediction) -> str:
