@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import TorchDynamoException
 
 from pipeline.model.errors import CompilationFailed
 from pipeline.model.features import Features
@@ -41,7 +40,12 @@ class _Compiled(nn.Module):
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
         try:
             output: Output = self.transformer(features, present)
-        except TorchDynamoException as error:
+        except Exception as error:
+            # Loaded by now; at the top it would triple the start-up time of all who compile nothing.
+            from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415
+
+            if not isinstance(error, TorchDynamoException):
+                raise
             reason = " ".join(str(error).splitlines()[:2])
             raise CompilationFailed(
                 f"torch.compile does not work here ({reason}): install a C++ compiler and, for a GPU, Triton, or "

@@ -1,5 +1,7 @@
 """`torch.compile`: the same answers, one compilation for every batch size, and a sentence where it does not work."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,3 +46,9 @@ def test_the_original_is_left_as_it_is(network: FusionNetwork) -> None:
     fast = compiled(network)
     assert fast.transformer is not network.transformer
     assert next(fast.parameters()) is next(network.parameters())
+
+
+def test_who_compiles_nothing_does_not_load_the_compiler() -> None:
+    names = "import sys, pipeline.model.runtime; print(*(name for name in sys.modules if name == 'torch._dynamo'))"
+    loaded = subprocess.run([sys.executable, "-c", names], capture_output=True, text=True, check=True).stdout
+    assert loaded.split() == []
