@@ -24,8 +24,7 @@ from pipeline.telemetry.clock import wall_ms
 PREDICTION_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:trimodal:prediction")
 EVERY = tuple(Modality)
 SHA1_BYTES, UUID_BYTES = 20, 16
-_KEY, _RECORDS, _PAYLOAD = attrgetter("key"), attrgetter("records"), attrgetter("payload")
-_EVENT_TIME, _TIMESTAMP = attrgetter("event_time_ms"), attrgetter("timestamp_ms")
+_KEY, _RECORDS = attrgetter("key"), attrgetter("records")
 _AMENDS = attrgetter("amends")
 _HEXADECIMAL = np.frombuffer(b"0123456789abcdef", np.uint8)
 _DIGITS = [place for place, character in enumerate(str(PREDICTION_NAMESPACE)) if character != "-"]
@@ -116,10 +115,11 @@ class OutputBuilder:
         """
         counts = [len(moment.records) for moment in moments]
         starts = np.cumsum(counts, dtype=np.intp) - counts
-        records = list(chain.from_iterable(map(_RECORDS, moments)))
-        messages: list[Message] = list(map(_PAYLOAD, records))
-        first_ms = np.minimum.reduceat(np.fromiter(map(_EVENT_TIME, records), np.int64, len(records)), starts)
-        newest_ms = np.maximum.reduceat(np.fromiter(map(_TIMESTAMP, messages), np.int64, len(records)), starts)
+        records = chain.from_iterable(map(_RECORDS, moments))
+        _, offsets, _, times_ms, messages, *_ = zip(*records, strict=True)
+        topics, partitions, _, timestamps_ms, *_ = zip(*messages, strict=True)
+        first_ms = np.minimum.reduceat(np.array(times_ms, np.int64), starts)
+        newest_ms = np.maximum.reduceat(np.array(timestamps_ms, np.int64), starts)
         revisions = [0] * len(moments)
         for place, moment in compress(enumerate(moments), map(_AMENDS, moments)):
             revisions[place] = len(moment.records) - self._min_modalities
@@ -131,7 +131,8 @@ class OutputBuilder:
             first_ms,
             revisions,
             [EVERY if count == len(EVERY) else _modalities(m) for m, count in zip(moments, counts, strict=True)],
-            messages,
+            zip(topics, partitions, strict=True),
+            np.array(offsets, np.int64),
             now_ms - newest_ms,
         )
 

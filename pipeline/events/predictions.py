@@ -4,9 +4,9 @@ Most of a prediction is the same for all of a model (labels, name, version) or a
 batch is a few arrays and one join of bytes a record.
 """
 
-from collections.abc import Sequence
-from operator import add, attrgetter
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from operator import add
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,25 +16,15 @@ from pipeline.events.records import Modality
 _LONGEST_VARINT = 10
 _FLOAT32_BYTES = 4
 UUID_CHARACTERS = 36
-_PLACE, _OFFSET = attrgetter("topic", "partition"), attrgetter("offset")
-
-
-class Source(Protocol):
-    """Where an input stands in Kafka."""
-
-    @property
-    def topic(self) -> str: ...  # noqa: D102
-    @property
-    def partition(self) -> int: ...  # noqa: D102
-    @property
-    def offset(self) -> int: ...  # noqa: D102
 
 
 class PredictionColumns(NamedTuple):
     """What differs from one prediction of a batch to the next, an entry each; as the fields of `Prediction`.
 
     Attributes:
-        sources: those of the first prediction, one for each of its modalities, then those of the second, and so on.
+        places: topics and partitions of the inputs of the first prediction, one for each of its modalities, then of
+            the second, and so on.
+        offsets: where the inputs stand there.
     """
 
     prediction_ids: Sequence[bytes]
@@ -42,7 +32,8 @@ class PredictionColumns(NamedTuple):
     event_times_ms: npt.NDArray[np.int64]
     revisions: Sequence[int]
     modalities: Sequence[tuple[Modality, ...]]
-    sources: Sequence[Source]
+    places: Iterable[tuple[str, int]]
+    offsets: npt.NDArray[np.int64]
     latencies_ms: npt.NDArray[np.int64]
 
 
@@ -83,7 +74,7 @@ class PredictionEncoder:
         best = probabilities.argmax(axis=1)
         confidences = self._encode_confidences(probabilities, best)
         times = _varints(columns.event_times_ms)
-        sources = self._encode_sources(columns.sources)
+        sources = list(map(add, map(self._places.__getitem__, columns.places), _varints(columns.offsets)))
         latencies = columns.latencies_ms.astype("<f4").tobytes()
         predicted_at = _varint(predicted_at_ms)
         values, first = [], 0
@@ -126,11 +117,6 @@ class PredictionEncoder:
         count = _varint(len(modalities))
         enums = b"".join(_varint(int(modality)) for modality in modalities)
         return self._inputs.setdefault(modalities, count + enums + b"\0" + self._model + count)
-
-    def _encode_sources(self, sources: Sequence[Source]) -> list[bytes]:
-        places = map(self._places.__getitem__, map(_PLACE, sources))
-        offsets = _varints(np.fromiter(map(_OFFSET, sources), np.int64, len(sources)))
-        return list(map(add, places, offsets))
 
 
 class _Places(dict[tuple[str, int], bytes]):

@@ -1,6 +1,6 @@
 """The client's messages as ours."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -9,6 +9,7 @@ from confluent_kafka import Message as ClientMessage
 from pipeline.events.rows import row_maker
 from pipeline.kafka.contract import Delivery, Headers, Message
 
+Content = str | bytes | None
 _message = row_maker(Message)
 _PLACE = itemgetter(Message._fields.index("topic"), Message._fields.index("partition"))
 
@@ -23,7 +24,7 @@ def received(message: ClientMessage) -> Message:
             message.timestamp()[1],
             message.key(),
             message.value(),
-            _headers(message),
+            _pairs(headers) if (headers := message.headers()) else (),
         )
     )
 
@@ -34,13 +35,6 @@ def deliveries(messages: Iterable[ClientMessage]) -> Iterator[Delivery]:
         yield Delivery(topic, partition, list(run))
 
 
-def _headers(message: ClientMessage) -> Headers:
-    headers = message.headers()
-    if not headers:
-        return ()
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return tuple((name, _raw(value) or b"") for name, value in pairs)
-
-
-def _raw(content: str | bytes | None) -> bytes | None:
-    return content.encode() if isinstance(content, str) else content
+def _pairs(headers: Mapping[str, Content] | Sequence[tuple[str, Content]]) -> Headers:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return tuple((name, content.encode() if isinstance(content, str) else content or b"") for name, content in pairs)

@@ -59,7 +59,8 @@ def test_the_bytes_are_the_codecs(batch: list[tuple[Prediction, list[float]]]) -
         event_times_ms=np.array([one.event_time_ms for one in predictions]),
         revisions=[one.revision for one in predictions],
         modalities=[one.modalities for one in predictions],
-        sources=[source for one in predictions for source in one.sources],
+        places=[(source.topic, source.partition) for one in predictions for source in one.sources],
+        offsets=np.array([source.offset for one in predictions for source in one.sources]),
         latencies_ms=np.array([int(one.latency_ms) for one in predictions]),
     )
     encoder = PredictionEncoder(CODEC.prediction_header, LABELS, "digits", "1.0.0")
