@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from consumers.board.errors import CannotServe
 from consumers.errors import ModelMismatch
 from pipeline.cli import context, dead_letters, index, model, offsets, produce, run, stack, topics
 from pipeline.cli.audit import audit
@@ -30,6 +31,7 @@ from producers.errors import InvalidInput
 
 EXPECTED = (
     BrokenBundle,
+    CannotServe,
     CompilationFailed,
     DeviceUnavailable,
     InvalidInput,

@@ -56,6 +56,22 @@ def run_statistics(group: _Group = None, replica: _Replica = None) -> None:
     statistics.build(settings, health).run(stop)
 
 
+@app.command(name="board")
+def run_board(
+    group: _Group = None,
+    host: Annotated[str | None, typer.Option(help="Sets board.host: the address to serve on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Sets board.port; 0 picks a free one.")] = None,
+) -> None:
+    """Serve the live page: predictions with their inputs, rates, lag, dead letters, offset maps, search."""
+    from consumers.board.program import Board  # noqa: PLC0415  (loads FastAPI, which only this program needs)
+
+    settings = context.settings({"kafka": {"group": group}, "board": {"host": host, "port": port}})
+    stop, health = _start(settings, "board", needs=("page",))
+    board = Board(settings, health)
+    typer.echo(f"The board is at {board.address}")
+    board.run(stop)
+
+
 def _start(settings: Settings, program: str, needs: Sequence[str]) -> tuple[threading.Event, Health]:
     """Sets logs, metrics, health and signals up; returns the event that a signal sets, and what to tell of health."""
     logs.configure(settings.monitoring, program=program, replica=settings.kafka.replica)

@@ -30,12 +30,13 @@ class TopicReader:
     Args:
         kafka: the brokers.
         role: what is read for, for the brokers' logs.
+        ahead_bytes: how much is fetched of a partition before it is asked for; little where single records are read.
     """
 
-    def __init__(self, kafka: KafkaSettings, role: str) -> None:
+    def __init__(self, kafka: KafkaSettings, role: str, ahead_bytes: int = 8 * 2**20) -> None:
         self._patience_s = (kafka.call_timeout_ms + kafka.transaction_timeout_ms) / 1_000
         try:
-            self._consumer = Consumer(_properties(kafka, role))
+            self._consumer = Consumer(_properties(kafka, role, ahead_bytes))
         except (KafkaException, ValueError) as error:
             raise Fatal(f"The Kafka client refuses its settings ({error}): check kafka.client_options.") from error
 
@@ -145,14 +146,14 @@ def _arrival(message: ClientMessage) -> Message | EndOfPartition | None:
     raise failure if isinstance(failure, Fatal) else Fatal(str(failure))
 
 
-def _properties(kafka: KafkaSettings, role: str) -> Properties:
+def _properties(kafka: KafkaSettings, role: str, ahead_bytes: int) -> Properties:
     """Returns what may be overridden by kafka.client_options first, and what may not last."""
     return {
         "fetch.wait.max.ms": 50,
         "fetch.queue.backoff.ms": 10,  # its default of 1,000 would be waited for whenever the queue is full
         "fetch.error.backoff.ms": 100,
-        "fetch.message.max.bytes": 2 * 2**20,
-        "queued.max.messages.kbytes": 8 * 2**10,
+        "fetch.message.max.bytes": min(2 * 2**20, ahead_bytes),
+        "queued.max.messages.kbytes": ahead_bytes // 2**10,
         **common(kafka, role),
         "group.id": f"{kafka.group}-{role}",  # the client wants one; nothing joins it or commits for it
         "isolation.level": "read_committed",

@@ -2,7 +2,8 @@
 
 import io
 import warnings
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from pipeline.events.records import ImageEncoding
 from pipeline.model.specs import ImageSpec
 
 Grey = npt.NDArray[np.uint8]
+_Decoded = TypeVar("_Decoded")
 
 # Pictures with less contrast than this show only their ground.
 _BLANK = 32
@@ -39,21 +41,17 @@ def read_picture(data: bytes, encoding: ImageEncoding, spec: ImageSpec) -> Grey:
         Invalid: Empty, not a picture, damaged, or not of the format that `encoding` says.
         TooLarge: More than spec.max_pixels, by the header alone.
     """
-    file_class, signature = _FORMATS[encoding]
-    if not data:
-        raise Invalid("The image event's image is empty; publish a whole JPEG or PNG file.")
-    if not data.startswith(signature):
-        raise Invalid(f"The image event's image is no {encoding} file; publish whole files and name their encoding.")
-    try:
-        with file_class(io.BytesIO(data)) as picture:
-            return _decode(picture, spec)
-    except TooLarge:
-        raise
-    # Hostile bytes can make a decoder raise anything; none of it may reach the rest of the batch.
-    except Exception as error:
-        raise Invalid(
-            f"The image event's {encoding} image cannot be decoded: {error}. Publish it whole and undamaged."
-        ) from error
+    return _read(data, encoding, lambda picture: _decode(picture, spec))
+
+
+def thumbnail(data: bytes, encoding: ImageEncoding, spec: ImageSpec, side: int) -> bytes:
+    """Returns a PNG file of a picture, upright and in its colours, at most `side` pixels wide and high.
+
+    Raises:
+        Invalid: Empty, not a picture, damaged, or not of the format that `encoding` says.
+        TooLarge: More than spec.max_pixels, by the header alone.
+    """
+    return _read(data, encoding, lambda picture: _shrunk(picture, spec, side))
 
 
 def to_ink(grey: Grey, spec: ImageSpec) -> Grey:
@@ -78,17 +76,53 @@ def to_ink(grey: Grey, spec: ImageSpec) -> Grey:
     return 255 - ink if ground > middle else ink
 
 
+def _read(data: bytes, encoding: ImageEncoding, decode: Callable[[ImageFile], _Decoded]) -> _Decoded:
+    file_class, signature = _FORMATS[encoding]
+    if not data:
+        raise Invalid("The image event's image is empty; publish a whole JPEG or PNG file.")
+    if not data.startswith(signature):
+        raise Invalid(f"The image event's image is no {encoding} file; publish whole files and name their encoding.")
+    try:
+        with file_class(io.BytesIO(data)) as picture:
+            return decode(picture)
+    except TooLarge:
+        raise
+    # Hostile bytes can make a decoder raise anything; none of it may reach the rest of the batch.
+    except Exception as error:
+        raise Invalid(
+            f"The image event's {encoding} image cannot be decoded: {error}. Publish it whole and undamaged."
+        ) from error
+
+
 def _decode(picture: ImageFile, spec: ImageSpec) -> Grey:
-    width, height = picture.size
-    if width * height > spec.max_pixels:
-        raise TooLarge(
-            f"The image event's picture is {width} x {height} pixels; scale it to at most {spec.max_pixels} in all."
-        )
+    _check_size(picture, spec)
     # Lets the JPEG decoder skip detail that scaling would drop; other formats ignore it.
     side = 2 * max(spec.height, spec.width)
     picture.draft("L", (side, side))
     picture.load()
     return _grey(_upright(picture))
+
+
+def _shrunk(picture: ImageFile, spec: ImageSpec, side: int) -> bytes:
+    _check_size(picture, spec)
+    picture.draft("RGB", (side, side))
+    picture.load()
+    upright = _upright(picture)
+    if upright.mode.startswith("I"):
+        upright = Image.fromarray(_grey(upright))
+    small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+    small.thumbnail((side, side))
+    file = io.BytesIO()
+    small.save(file, "PNG")
+    return file.getvalue()
+
+
+def _check_size(picture: ImageFile, spec: ImageSpec) -> None:
+    width, height = picture.size
+    if width * height > spec.max_pixels:
+        raise TooLarge(
+            f"The image event's picture is {width} x {height} pixels; scale it to at most {spec.max_pixels} in all."
+        )
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ A value comes from the first of: the command line, the environment (``TRIMODAL_S
 from pipeline.settings.loading import Loaded, SettingsError, load
 from pipeline.settings.sections import (
     OFFSET_METADATA_BYTES,
+    BoardSettings,
     ElasticsearchSettings,
     JoinSettings,
     KafkaSettings,
@@ -21,6 +22,7 @@ from pipeline.settings.sections import (
 
 __all__ = [
     "OFFSET_METADATA_BYTES",
+    "BoardSettings",
     "ElasticsearchSettings",
     "JoinSettings",
     "KafkaSettings",

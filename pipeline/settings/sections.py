@@ -252,6 +252,21 @@ class StatisticsSettings(Section):
         return self
 
 
+class BoardSettings(Section):
+    """The live page."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Address that the page is served on. It asks for no password: whoever reaches it sees what is in the topics."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8_765
+    """Port that the page is served on; 0 picks a free one and logs it."""
+    names: tuple[str, ...] = ()
+    """Host names it may be asked by, beside those of this machine, where host is a loopback address; for a proxy."""
+    shown_per_second: Annotated[float, Field(gt=0, le=20)] = 2.0
+    """Most predictions that are shown in a second; the rest are counted."""
+    max_viewers: Count = 64
+    """Most browsers that may watch at a time."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -272,3 +287,4 @@ class Settings(BaseSettings):
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     elasticsearch: ElasticsearchSettings = Field(default_factory=ElasticsearchSettings)
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
+    board: BoardSettings = Field(default_factory=BoardSettings)
