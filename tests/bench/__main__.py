@@ -1,4 +1,7 @@
-"""`python -m tests.bench`: the pipeline without a model beside a bare loop, on the same broker in one run."""
+"""`python -m tests.bench`: the pipeline without a model beside a bare loop, on the same broker in one run.
+
+`python -m tests.bench.indexer` does the same for the indexer.
+"""
 
 import argparse
 import json
