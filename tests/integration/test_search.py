@@ -237,7 +237,7 @@ def test_a_follower_tells_each_new_document_once(stack: StackAddresses) -> None:
             assert (ids(from_nothing.new()), ids(from_now.new())) == (told, told_of_label_7)
             told, told_of_label_7 = [], []  # noqa: PLW2901  # the second time there is nothing new
     everything = Follower(workplace.search, "*", TimeRange(since=NOON), from_beginning=True)
-    assert [(p.prediction_id, p.revision) for p in everything.new()] == [("id-0", 1), ("id-1", 0)]
+    assert [(p.prediction_id, p.revision) for p in everything.new()] == [("id-0", 1), ("id-1", 0), ("id-2", 0)]
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, settings: Settings, *arguments: str) -> Result:
