@@ -22,10 +22,14 @@ from pipeline.model.watched import WatchedPredictor
 from pipeline.settings import ModelSettings, Settings
 from pipeline.telemetry import metrics
 from pipeline.telemetry.health import Health
+from pipeline.telemetry.tracing import Tracer
 
 
 def fusion_consumer(
-    settings: Settings, predictor: Predictor | None = None, health: Health | None = None
+    settings: Settings,
+    predictor: Predictor | None = None,
+    health: Health | None = None,
+    tracer: Tracer | None = None,
 ) -> FusionConsumer:
     """Returns a consumer that is ready to run: topics checked, model warm, group about to be joined.
 
@@ -33,6 +37,7 @@ def fusion_consumer(
         settings: everything.
         predictor: answers instead of the bundle's network; its bundle still names labels and input specs.
         health: is told how the replica is.
+        tracer: shows predictions as spans.
 
     Raises:
         KafkaFailure: the broker or the topics are not as needed.
@@ -54,7 +59,7 @@ def fusion_consumer(
         settings,
         Inspector(records, partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes),
         _inference(settings, records, bundle, predictor),
-        OutputBuilder(records, settings, bundle.manifest),
+        OutputBuilder(records, settings, bundle.manifest, tracer=tracer),
         lambda listener: connect(settings, listener),
         health,
     )

@@ -27,10 +27,12 @@ from pipeline.search.client import connect
 from pipeline.search.documents import Document, document
 from pipeline.search.installation import install
 from pipeline.search.reachability import ElasticsearchProbe
+from pipeline.search.traced import TracedBulk
 from pipeline.settings import Settings
 from pipeline.telemetry import metrics
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
+from pipeline.telemetry.tracing import PassedOn, Tracer, context_of
 
 QUIET_POLL_S = 0.5
 FIRST_WAIT_S = 0.25
@@ -112,7 +114,9 @@ class Indexer:
     def _decoded(self, message: Message) -> Pending | None:
         try:
             prediction = self._codec.decode_prediction(message.value or b"")
-            return Pending(message, document(prediction, self._settings.elasticsearch.alias))
+            return Pending(
+                message, document(prediction, self._settings.elasticsearch.alias, context_of(message.headers))
+            )
         except RecordError as error:
             self._dead_letter(message, error.reason, str(error))
             return None
@@ -186,12 +190,13 @@ class Indexer:
         self._letters.append(Output(self._settings.topics.dead_letters, message.key, value))
 
 
-def build(settings: Settings, health: Health | None = None) -> Indexer:
+def build(settings: Settings, health: Health | None = None, tracer: Tracer | None = None) -> Indexer:
     """Returns an indexer that is ready to run: topics checked, index template installed, group about to be joined.
 
     Args:
         settings: everything.
         health: is told how the indexer is.
+        tracer: shows the writing of documents as spans.
 
     Raises:
         KafkaFailure: the broker or the topics are not as needed.
@@ -211,5 +216,5 @@ def build(settings: Settings, health: Health | None = None) -> Indexer:
     health = health or Health()
     health.probe("elasticsearch", ElasticsearchProbe(client, elasticsearch.url))
     subscriber = WatchedSubscriber(KafkaSubscriber(kafka, f"{kafka.group}-indexer", topics.predictions), health)
-    write = Bulk(client, elasticsearch.url).write
+    write = TracedBulk(Bulk(client, elasticsearch.url).write, tracer or PassedOn()).write
     return Indexer(settings, codec(kafka, topics), subscriber, write, deliver)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from consumers.traced import with_contexts
 from pipeline.events.codec import Codec
 from pipeline.events.predictions import UUID_CHARACTERS, PredictionColumns, PredictionEncoder
 from pipeline.events.records import DeadLetter, Modality, Reason, SourceOffset
@@ -20,6 +21,7 @@ from pipeline.kafka.contract import Message, Output
 from pipeline.model.bundle import Manifest
 from pipeline.settings import Settings
 from pipeline.telemetry.clock import wall_ms
+from pipeline.telemetry.tracing import PassedOn, Tracer
 
 PREDICTION_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:trimodal:prediction")
 EVERY = tuple(Modality)
@@ -73,9 +75,15 @@ class OutputBuilder:
     """Builds and encodes what is published."""
 
     def __init__(
-        self, codec: Codec, settings: Settings, manifest: Manifest, clock_ms: Callable[[], int] = wall_ms
+        self,
+        codec: Codec,
+        settings: Settings,
+        manifest: Manifest,
+        clock_ms: Callable[[], int] = wall_ms,
+        tracer: Tracer | None = None,
     ) -> None:
         self._clock_ms = clock_ms
+        self._tracer = tracer or PassedOn()
         self._codec = codec
         self._topics = settings.topics
         self._min_modalities = settings.join.min_modalities
@@ -91,10 +99,12 @@ class OutputBuilder:
             probabilities: the answers, float32 [moments, classes].
         """
         now_ms = self._clock_ms()
-        columns = self._columns(moments, now_ms)
+        columns, with_headers = self._columns(moments, now_ms)
         values = self._encoder.encode(columns, probabilities, now_ms)
         topic = self._topics.predictions
         outputs = [Output(topic, key, value) for key, value in zip(columns.keys, values, strict=True)]
+        if with_headers:
+            outputs = with_contexts(outputs, moments, self._tracer, now_ms)
         return outputs, columns.latencies_ms
 
     def dead_letter(self, message: Message, reason: Reason, detail: str) -> Output:
@@ -107,8 +117,8 @@ class OutputBuilder:
         letter = DeadLetter(reason, detail, message.key, value, (source,), self._clock_ms(), headers)
         return Output(self._topics.dead_letters, message.key, self._codec.encode_dead_letter(letter))
 
-    def _columns(self, moments: Sequence[Moment], now_ms: int) -> PredictionColumns:
-        """Returns what is particular to each prediction.
+    def _columns(self, moments: Sequence[Moment], now_ms: int) -> tuple[PredictionColumns, bool]:
+        """Returns what is particular to each prediction, and whether any record came with headers.
 
         An amendment keeps the id and the event time of what it amends. Its revision is the number of inputs beyond
         `join.min_modalities`, so it rises with each and is the same after a restart.
@@ -117,7 +127,7 @@ class OutputBuilder:
         starts = np.cumsum(counts, dtype=np.intp) - counts
         records = chain.from_iterable(map(_RECORDS, moments))
         _, offsets, _, times_ms, messages, *_ = zip(*records, strict=True)
-        topics, partitions, _, timestamps_ms, *_ = zip(*messages, strict=True)
+        topics, partitions, _, timestamps_ms, _, _, headers = zip(*messages, strict=True)
         first_ms = np.minimum.reduceat(np.array(times_ms, np.int64), starts)
         newest_ms = np.maximum.reduceat(np.array(timestamps_ms, np.int64), starts)
         revisions = [0] * len(moments)
@@ -125,7 +135,7 @@ class OutputBuilder:
             revisions[place] = len(moment.records) - self._min_modalities
             first_ms[place] = min(r.event_time_ms for r in moment.records if r not in moment.fresh)
         keys = list(map(_KEY, moments))
-        return PredictionColumns(
+        columns = PredictionColumns(
             prediction_ids(keys, first_ms.tolist()),
             keys,
             first_ms,
@@ -135,6 +145,7 @@ class OutputBuilder:
             np.array(offsets, np.int64),
             now_ms - newest_ms,
         )
+        return columns, any(headers)
 
 
 def _modalities(moment: Moment) -> tuple[Modality, ...]:

@@ -11,6 +11,8 @@ from pipeline.kafka.producer import RecordProducer
 from pipeline.kafka.registry import codec
 from pipeline.kafka.topics import source_message_bytes
 from pipeline.settings import Settings
+from pipeline.telemetry.clock import wall_ms
+from pipeline.telemetry.tracing import Kind, Work, context_of, tracer
 from producers.errors import InvalidInput
 
 
@@ -30,6 +32,7 @@ class Publisher:
         self._topics = settings.topics
         TopicAdmin(settings.kafka, settings.topics).check(settings.topics.sources)
         self.codec = codec(settings.kafka, settings.topics)
+        self._tracer = tracer(settings.monitoring, "publisher", settings.kafka.replica)
         self._producer = RecordProducer(settings.kafka, "publisher", source_message_bytes(settings.topics))
 
     def __enter__(self) -> Self:
@@ -39,6 +42,7 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._producer.__exit__(kind, error, trace)
+        self._tracer.close()
 
     def publish(self, key: str | bytes, event: Event, headers: Headers = ()) -> Output:
         """Hands an event to the client and returns the record it became; see `flush` for when it has arrived.
@@ -46,7 +50,7 @@ class Publisher:
         Args:
             key: names the moment: events of the same key are joined. UTF-8, 1 to 256 bytes.
             event: what happened.
-            headers: go with the record as they are.
+            headers: go with the record; a `traceparent` among them is carried on to the prediction.
 
         Raises:
             InvalidInput: the key is not of that kind, or the event is larger than topics.max_record_bytes.
@@ -59,17 +63,25 @@ class Publisher:
                 f"The event of key {key!r} has {len(value)} bytes, more than topics.max_record_bytes="
                 f"{self._topics.max_record_bytes}: cut or compress it, or raise the setting and the topic's limit."
             )
-        output = Output(self._topics.source(modality_of(event)), checked, value, headers)
-        self.send(output)
+        output = self._traced(Output(self._topics.source(modality_of(event)), checked, value, headers))
+        self._producer.publish(output)
         return output
 
     def send(self, output: Output) -> None:
         """Hands a finished record to the client, unchecked. Raises KafkaFailure."""
-        self._producer.publish(output)
+        self._producer.publish(self._traced(output))
 
     def flush(self, timeout_s: float | None = None) -> None:
         """Waits until all has arrived. Raises Undelivered."""
         self._producer.flush(timeout_s)
+
+    def _traced(self, output: Output) -> Output:
+        """Starts a trace if the settings ask for spans, unless the record's headers name one that it belongs to."""
+        if not self._tracer.starts or context_of(output.headers) is not None:
+            return output
+        now_ms, attributes = wall_ms(), {"messaging.system": "kafka", "messaging.destination.name": output.topic}
+        started = self._tracer.span(Work("publish", Kind.PRODUCES, now_ms, now_ms, (), attributes), None)
+        return output._replace(headers=(*output.headers, *(started.headers() if started else ())))
 
 
 def checked_key(key: str | bytes) -> bytes:

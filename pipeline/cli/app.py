@@ -27,6 +27,7 @@ from pipeline.search.errors import SearchFailure
 from pipeline.settings import SettingsError
 from pipeline.stack.errors import StackError
 from pipeline.telemetry.serving import PortTaken
+from pipeline.telemetry.tracing import TracingUnavailable
 from producers.errors import InvalidInput
 
 EXPECTED = (
@@ -45,6 +46,7 @@ EXPECTED = (
     SearchFailure,
     SettingsError,
     StackError,
+    TracingUnavailable,
     UnreadableMap,
 )
 INTERRUPTED = 130

@@ -28,6 +28,7 @@ from pipeline.search.installation import delete_index, install
 from pipeline.search.queries import PredictionSearch
 from pipeline.search.template import index_of
 from pipeline.settings import Settings
+from pipeline.telemetry.tracing import context_of
 
 ROLE = "reindex"
 LISTED = 20
@@ -115,7 +116,9 @@ class Rebuild:
 
     def _document(self, message: Message) -> Document | None:
         try:
-            return document(self._codec.decode_prediction(message.value or b""), self._alias)
+            return document(
+                self._codec.decode_prediction(message.value or b""), self._alias, context_of(message.headers)
+            )
         except RecordError as error:
             self.tally.unreadable += 1
             self._note(f"{message}: {error}")

@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from pipeline.settings import Settings
 from pipeline.telemetry import logs, metrics
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.serving import serve
+from pipeline.telemetry.tracing import tracer
 
 app = typer.Typer(help="Run one of the programs until it is told to stop (SIGTERM or Ctrl-C).", no_args_is_help=True)
 _Group = Annotated[str | None, typer.Option(help="Sets kafka.group: the replicas of one group share the work.")]
@@ -33,7 +35,8 @@ def fusion(
 
     settings = context.settings({"kafka": {"group": group, "replica": replica}, "serving": {"device": device}})
     stop, health = _start(settings, "fusion", needs=("model", "assignment"))
-    fusion_consumer(settings, health=health).run(stop)
+    with closing(tracer(settings.monitoring, "fusion", settings.kafka.replica)) as spans:
+        fusion_consumer(settings, health=health, tracer=spans).run(stop)
 
 
 @app.command(name="indexer")
@@ -43,7 +46,8 @@ def run_indexer(group: _Group = None, replica: _Replica = None) -> None:
 
     settings = context.settings({"kafka": {"group": group, "replica": replica}})
     stop, health = _start(settings, "indexer", needs=("assignment",))
-    indexer.build(settings, health).run(stop)
+    with closing(tracer(settings.monitoring, "indexer", settings.kafka.replica)) as spans:
+        indexer.build(settings, health, spans).run(stop)
 
 
 @app.command(name="statistics")

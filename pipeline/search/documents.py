@@ -11,6 +11,7 @@ import orjson
 from pipeline.events.errors import Invalid
 from pipeline.events.records import Modality, Prediction, SourceOffset
 from pipeline.search.template import index_of
+from pipeline.telemetry.tracing import TraceContext
 
 SHOWN_ID_CHARACTERS = 80
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -21,19 +22,26 @@ class Document:
     """What is written where. A replay of the prediction computes the same index and the same id.
 
     `version` rises with the prediction's revision: of two revisions the newer one stays, whatever their order.
+    `trace` is what the document's `trace_id` is taken from.
     """
 
     index: str
     document_id: str
     body: Mapping[str, Any]
     version: int = 1
+    trace: TraceContext | None = None
 
     def __str__(self) -> str:
         return f"{self.index}/{self.document_id[:SHOWN_ID_CHARACTERS]}"
 
 
-def document(prediction: Prediction, alias: str) -> Document:
+def document(prediction: Prediction, alias: str, trace: TraceContext | None = None) -> Document:
     """Returns the prediction's document in the index of its event's day.
+
+    Args:
+        prediction: what is written.
+        alias: first part of the index's name.
+        trace: the trace that the prediction's record came in.
 
     Raises:
         Invalid: a time is outside the years 1 to 9999, or a number is none.
@@ -57,12 +65,15 @@ def document(prediction: Prediction, alias: str) -> Document:
         "sources": [{"topic": s.topic, "partition": s.partition, "offset": s.offset} for s in prediction.sources],
         "latency_ms": latency_ms,
     }
-    return Document(index_of(alias, event_time.date()), prediction.prediction_id, body, prediction.revision + 1)
+    if trace is not None:
+        body["trace_id"] = trace.trace_id
+    index = index_of(alias, event_time.date())
+    return Document(index, prediction.prediction_id, body, prediction.revision + 1, trace)
 
 
 def prediction(body: Mapping[str, Any]) -> Prediction:
     """Returns the prediction that a document's `_source` holds."""
-    fields = dict(body)
+    fields = {name: value for name, value in body.items() if name != "trace_id"}
     fields["event_time_ms"] = _milliseconds(fields.pop("event_time"))
     fields["predicted_at_ms"] = _milliseconds(fields.pop("predicted_at"))
     fields["modalities"] = tuple(Modality[name] for name in fields["modalities"])

@@ -8,7 +8,7 @@ import re
 from datetime import date
 from typing import Any
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of what a new index looks like; the server keeps it with the template."""
 BASE_PRIORITY = 200
 
@@ -38,6 +38,7 @@ MAPPINGS: dict[str, Any] = {
             "properties": {"topic": KEYWORD, "partition": {"type": "integer"}, "offset": {"type": "long"}},
         },
         "latency_ms": {"type": "float"},
+        "trace_id": KEYWORD,
     },
 }
 INDEX_SETTINGS: dict[str, Any] = {

@@ -190,6 +190,10 @@ class MonitoringSettings(Section):
     """Least severity that is logged."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """auto: readable on a terminal, JSON elsewhere."""
+    tracing_endpoint: str | None = None
+    """Address of an OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318; without it no spans."""
+    tracing_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the traces started by our own producers that are kept; a trace that came is kept as its starter says."""
     enable_request_logging: bool = False
     """A log line for every batch that the model answers."""
 

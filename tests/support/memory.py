@@ -12,6 +12,7 @@ from pipeline.kafka.contract import (
     EndOfPartition,
     Fresh,
     GroupMetadata,
+    Headers,
     Message,
     PartitionListener,
     TopicPartition,
@@ -33,11 +34,18 @@ class MemoryBroker:
     closed_sinks: int = 0
     clock_ms: Iterator[int] = field(default_factory=lambda: count(1_000_000))
 
-    def publish(self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None) -> Message:
+    def publish(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: Headers = (),
+    ) -> Message:
         """Appends a record, as a producer with the murmur2 partitioner does."""
         number = partition_of(key or b"", self.partitions) if partition is None else partition
         log = self.logs.setdefault(TopicPartition(topic, number), [])
-        message = Message(topic, number, len(log), next(self.clock_ms), key, value)
+        message = Message(topic, number, len(log), next(self.clock_ms), key, value, headers)
         log.append(message)
         return message
 
@@ -152,7 +160,7 @@ class MemorySink:
             self._broker.refused_commits -= 1
             raise AbortNeeded("the broker was told to refuse")
         for output in transaction.outputs:
-            self._broker.publish(output.topic, output.key, output.value)
+            self._broker.publish(output.topic, output.key, output.value, headers=output.headers)
         self._broker.committed |= transaction.offsets
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pipeline.events.errors import Invalid
 from pipeline.events.records import Modality, Prediction, SourceOffset
 from pipeline.search.documents import document, prediction
+from pipeline.telemetry.tracing import TraceContext
 from tests.support.predictions import NOON_MS, PREDICTION
 
 DAY_MS = 86_400_000
@@ -111,3 +112,10 @@ def test_a_document_becomes_the_same_prediction_again(original: Prediction) -> N
         "probabilities": original.probabilities,
     }
     assert replace(read, **floats) == original  # type: ignore[arg-type]
+
+
+def test_a_document_names_the_trace_it_came_in_and_reads_back_without() -> None:
+    trace = TraceContext(f"00-{'a' * 32}-{'b' * 16}-01".encode())
+    traced = document(PREDICTION, "p", trace)
+    assert dict(traced.body) == {**document(PREDICTION, "p").body, "trace_id": "a" * 32}
+    assert prediction(traced.body) == prediction(document(PREDICTION, "p").body)

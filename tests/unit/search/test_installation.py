@@ -82,7 +82,7 @@ def _differences(url: str) -> list[str]:
 def test_where_there_is_ilm_indices_are_deleted_by_the_day_in_their_name(serve: Serve) -> None:
     server = Server()
     url = serve(server).url
-    assert [done.split(":")[0] for done in _install(url)] == ["ILM policy trimodal-p", "Index template p, version 2."]
+    assert [done.split(":")[0] for done in _install(url)] == ["ILM policy trimodal-p", "Index template p, version 3."]
     phases = server.kept[POLICY]["policy"]["phases"]
     assert list(phases) == ["hot", "delete"]
     assert phases["delete"]["min_age"] == "9d"
