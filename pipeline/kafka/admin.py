@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
 )
 
 from pipeline.kafka.clients import common
-from pipeline.kafka.errors import Fatal, translated
+from pipeline.kafka.errors import Fatal, translated, unanswered
 from pipeline.kafka.offsets import CONNECT_TIMEOUT_S, OffsetQueries
 from pipeline.kafka.topics import TopicPlan, TopicState, missing, planned, problems
 from pipeline.settings import OFFSET_METADATA_BYTES, KafkaSettings, TopicSettings
@@ -170,6 +170,8 @@ class TopicAdmin:
             except KafkaException as error:
                 if error.args[0].code() != harmless:
                     raise translated(error, f"{doing} {topic}") from error
+            except TimeoutError as error:
+                raise unanswered(f"{doing} {topic}", self._timeout_s) from error
         return results
 
     def _await(self, present: Collection[str] = (), absent: Collection[str] = ()) -> None:

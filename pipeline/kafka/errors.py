@@ -82,3 +82,8 @@ def translated(problem: KafkaException | KafkaError, doing: str) -> KafkaFailure
     if error.txn_requires_abort():
         return AbortNeeded(message)
     return Retriable(message) if is_passing(error) else Fatal(message)
+
+
+def unanswered(doing: str, timeout_s: float) -> Retriable:
+    """Returns our exception for an answer that the client's future does not have in time."""
+    return Retriable(f"While {doing}: no answer in {timeout_s:g} s: are all brokers up?")

@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline.kafka.clients import common
 from pipeline.kafka.contract import Committed, TopicPartition
-from pipeline.kafka.errors import Fatal, translated
+from pipeline.kafka.errors import Fatal, translated, unanswered
 from pipeline.settings import KafkaSettings
 
 
@@ -41,6 +41,8 @@ def _describe(kafka: KafkaSettings, group: str) -> Any:
         return admin.describe_consumer_groups([group], request_timeout=timeout_s)[group].result(timeout_s)
     except KafkaException as error:
         raise translated(error, f"describing the group {group}") from error
+    except TimeoutError as error:
+        raise unanswered(f"describing the group {group}", timeout_s) from error
 
 
 def _name(member: Any) -> str:

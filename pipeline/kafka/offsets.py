@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from pipeline.kafka.clients import Properties, common
 from pipeline.kafka.contract import Committed, TopicPartition
-from pipeline.kafka.errors import Fatal, Retriable, translated
+from pipeline.kafka.errors import Fatal, translated, unanswered
 from pipeline.settings import KafkaSettings
 
 CONNECT_TIMEOUT_S = 5.0
@@ -138,7 +138,7 @@ class OffsetQueries:
                 if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
                     raise translated(error, doing) from error
             except TimeoutError as error:
-                raise Retriable(f"While {doing}: no answer in {self._timeout_s:g} s: are all brokers up?") from error
+                raise unanswered(doing, self._timeout_s) from error
             time.sleep(_AGAIN_S)
 
 

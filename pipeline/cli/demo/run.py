@@ -30,6 +30,7 @@ from producers.publisher import Publisher
 START_S = 120.0
 SETTLE_S = 90.0
 FRAME_S = 0.25
+ASK_AGAIN_MS = 5_000
 RATE_OVER_S = 3.0
 
 
@@ -42,6 +43,7 @@ class DemoRun:
 
     def __init__(self, settings: Settings, programs: Programs, console: Console) -> None:
         self._settings = settings
+        self._impatient = settings.kafka.model_copy(update={"call_timeout_ms": ASK_AGAIN_MS})
         self._programs = programs
         self._console = console
         self._codec = codec(settings.kafka, settings.topics)
@@ -84,7 +86,7 @@ class DemoRun:
 
     def _lanes_are_shared(self, replicas: int) -> bool:
         try:
-            shares = assigned(self._settings.kafka, self._settings.kafka.group)
+            shares = assigned(self._impatient, self._settings.kafka.group)
         except Retriable:  # the group's coordinator is just starting
             return False
         return len(shares) >= replicas and 0 not in shares.values()
