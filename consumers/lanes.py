@@ -21,9 +21,10 @@ class Lanes:
 
     Back-pressure: queues are bounded and nothing is dropped. A partition that runs more than `join.max_lead_ms`
     ahead of its lane's slowest is paused; so is one whose lane has an offset map above three quarters of the limit,
-    whatever its lead. When `join.max_bytes` of payload is held, what is kept for amendments goes first. When that much
-    still waits, everything is paused while the model works it off; once
-    it has nothing left to do, each lane's slowest partition goes on alone, so that its windows close.
+    whatever its lead, and the slowest too while the model has records of that lane, which the map holds as unfinished.
+    When `join.max_bytes` of payload is held, what is kept for amendments goes first. When that much still waits,
+    everything is paused while the model works it off; once it has nothing left to do, each lane's slowest partition
+    goes on alone, so that its windows close.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -149,10 +150,11 @@ class Lanes:
         self._measure_maps()
         wanted: set[TopicPartition] = set()
         for number, lane in self._lanes.items():
-            if self._full and draining:
+            nearly_full = self.maps.is_nearly_full(number)
+            if draining and (self._full or (nearly_full and _awaits_answers(lane))):
                 held = set(Modality)
             else:
-                tight = self._full or self.maps.is_nearly_full(number)
+                tight = self._full or nearly_full
                 held = lane.leading(0 if tight else self._max_lead_ms, now_ms)
             wanted |= {TopicPartition(self._topics[modality], number) for modality in held}
             for modality in held:
@@ -174,6 +176,11 @@ class Lanes:
 
     def _held_bytes(self) -> int:
         return self._waiting_bytes + sum(lane.kept_bytes for lane in self._lanes.values())
+
+
+def _awaits_answers(lane: Lane) -> bool:
+    """Whether records of a lane are with the model for sure: each open window has at most one of a partition."""
+    return any(lane.unfinished(modality) > lane.open_windows for modality in Modality)
 
 
 def _position(where: TopicPartition, start: Committed | Fresh) -> Position:

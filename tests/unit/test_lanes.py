@@ -172,6 +172,18 @@ def half_finished(lane: Lane, count: int) -> None:
         lane.finish(SPEECH, [offset])
 
 
+def test_a_nearly_full_map_lets_none_go_on_while_its_records_are_with_the_model(
+    lanes: Lanes, source: PausableSource
+) -> None:
+    for modality in Modality:
+        arrive(lanes, modality, 0, 1_000 + modality)
+    lane = lanes.get(0)
+    assert lane is not None
+    half_finished(lane, 22_000)  # settled, since no window is open for them
+    assert held(lanes, source, draining=True) == {"speech", "image", "sensor"}
+    assert held(lanes, source, draining=False) == {"image", "sensor"}
+
+
 def test_the_pressure_stays_while_only_other_partitions_move(lanes: Lanes, source: PausableSource) -> None:
     for modality in Modality:
         arrive(lanes, modality, 0, 1_000 + modality)
