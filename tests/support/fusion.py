@@ -43,6 +43,14 @@ SETTINGS = Settings(
 )
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What works beside the consumer."""
+
+    inference: type[Inference] = Inference
+    committer: type[Committer] = Committer
+
+
 @dataclass
 class Replica:
     """One fusion consumer and what it runs on; `crash` leaves everything as a kill -9 would."""
@@ -58,10 +66,17 @@ class Replica:
         """What watches it."""
         return self.consumer._vitals
 
+    def step(self) -> None:
+        """Takes one step, and what an abort needs."""
+        self.consumer._attempt(self.consumer.step)
+
     def crash(self) -> None:
-        """Stops without a word: nothing that is not committed survives."""
-        self.broker.members.remove(self.source)
-        self.broker.rebalance()
+        """Stops without a word, and its session ends: nothing that is not committed survives."""
+        self.broker.remove(self.source)
+        self.kill()
+
+    def kill(self) -> None:
+        """Stops without a word; the group waits for it until its session ends."""
         self.inference.close()
         self.committer.close()
 
@@ -71,15 +86,18 @@ def replica(
     predictor: Predictor | None = None,
     settings: Settings = SETTINGS,
     health: Health | None = None,
+    beside: Beside = Beside(),
+    instead_of: MemorySource | None = None,
 ) -> Replica:
-    """Returns a fusion consumer that has joined the broker's group."""
+    """Returns a fusion consumer that has joined the broker's group, or taken the place of one of the same name."""
     parts: list[tuple[MemorySource, Committer]] = []
 
     def connect(listener: PartitionListener) -> tuple[Source, Committer]:
-        parts.append((MemorySource(broker, settings.topics.sources, listener), Committer(MemorySink(broker))))
+        source = MemorySource(broker, settings.topics.sources, listener, instead_of)
+        parts.append((source, beside.committer(MemorySink(broker))))
         return parts[0]
 
-    inference = Inference(
+    inference = beside.inference(
         predictor or StubPredictor(),
         media_decoder(CODEC, MANIFEST.specs),
         settings.join.min_modalities,
@@ -133,4 +151,4 @@ def run_until(enough: Callable[[], bool], *replicas: Replica) -> None:
     while not enough():
         assert time.monotonic() < deadline, "not enough in time"
         for one in replicas:
-            one.consumer._attempt(one.consumer.step)
+            one.step()

@@ -24,7 +24,7 @@ from tests.support.fusion import (
     replica,
     run_until,
 )
-from tests.support.memory import MemoryBroker
+from tests.support.memory import Ending, MemoryBroker
 
 SPEECH, IMAGE, SENSOR = Modality
 NOW_MS = 1_000_000
@@ -230,9 +230,9 @@ def test_only_the_moment_that_the_model_cannot_answer_fails(broker: MemoryBroker
 def test_a_refused_commit_is_done_again_from_what_is_committed(broker: MemoryBroker, fusion: Replica) -> None:
     for number in range(20):
         publish(broker, b"k%d" % number, SPEECH, IMAGE, SENSOR)
-    broker.refused_commits = 3
+    broker.endings.extend([Ending.ABORTED] * 3)
     run_to_balance(broker, fusion)
-    assert broker.refused_commits == 0
+    assert not broker.endings
     assert len(predictions(broker)) == 20
 
 

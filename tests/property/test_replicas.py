@@ -1,0 +1,244 @@
+"""Replicas come, go, crash, stand still and come back, commits fail or end unknown: every record comes out once.
+
+The real fusion consumer is driven against the in-memory broker. At any time, what is accounted for is exactly what the
+committed positions and maps call finished; in the end that is everything.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from unittest import mock
+
+import pytest
+import structlog
+from hypothesis import seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from pipeline.events.records import Modality, SourceOffset
+from pipeline.join import offset_map
+from pipeline.kafka.contract import TopicPartition
+from tests.conftest import SEED
+from tests.support.events import StubPredictor, encoded
+from tests.support.fusion import SETTINGS, Beside, Replica, accounted, expected, replica
+from tests.support.memory import Ending, MemoryBroker
+from tests.support.stepped import SteppedCommitter, SteppedInference
+
+PARTITIONS = 3
+NAMES = ("a", "b", "c")
+NOW_MS = 1_000_000
+MANY_STEPS = 300
+STEPPED = Beside(SteppedInference, SteppedCommitter)
+NUMBERS = st.integers(0, len(NAMES) - 1)
+
+
+@dataclass
+class Process:
+    """A living replica; a zombie has lost its place in the group and does not know."""
+
+    name: str
+    replica: Replica
+
+    @property
+    def committer(self) -> SteppedCommitter:
+        assert isinstance(self.replica.committer, SteppedCommitter)
+        return self.replica.committer
+
+    @property
+    def inference(self) -> SteppedInference:
+        assert isinstance(self.replica.inference, SteppedInference)
+        return self.replica.inference
+
+
+class Replicas(RuleBasedStateMachine):
+    """Schedules of what can happen to a group of replicas."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broker = MemoryBroker(PARTITIONS)
+        self.alive: list[Process] = []
+        self.dead: dict[str, Replica] = {}
+        self.now_ms = 0
+        self.checked = -1
+        self.around = ExitStack()
+        self.around.enter_context(mock.patch("consumers.fusion.monotonic_ms", self._clock_ms))
+
+    @initialize(replicas=st.integers(1, 2))
+    def begin(self, replicas: int) -> None:
+        for name in NAMES[:replicas]:
+            self._start(name)
+
+    # What producers do.
+
+    @rule(
+        key=st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f"]),
+        modalities=st.sets(st.sampled_from(list(Modality)), min_size=1),
+        late_ms=st.sampled_from([0, 0, 0, 600, 5_000]),
+    )
+    def publish(self, key: bytes, modalities: set[Modality], late_ms: int) -> None:
+        for modality in sorted(modalities):
+            value = encoded(modality, NOW_MS + self.now_ms - late_ms)
+            self.broker.publish(SETTINGS.topics.source(modality), key, value)
+
+    @rule(modality=st.sampled_from(list(Modality)), partition=st.integers(0, PARTITIONS - 1))
+    def publish_poison(self, modality: Modality, partition: int) -> None:
+        self.broker.publish(SETTINGS.topics.source(modality), b"k", b"poison", partition)
+
+    # What replicas do.
+
+    @rule(number=NUMBERS, steps=st.integers(1, 4))
+    def step(self, number: int, steps: int) -> None:
+        if process := self._process(number):
+            for _ in range(steps):
+                process.replica.step()
+
+    @rule(number=NUMBERS)
+    def get_on_with_the_commit(self, number: int) -> None:
+        if process := self._process(number):
+            process.committer.advance()
+
+    @rule(number=NUMBERS, held=st.booleans())
+    def hold_or_release_the_model(self, number: int, held: bool) -> None:
+        if process := self._process(number):
+            process.inference.is_held = held
+
+    @rule(passed_ms=st.sampled_from([1, 100, 1_100, 12_000]))
+    def let_time_pass(self, passed_ms: int) -> None:
+        self.now_ms += passed_ms
+
+    # What happens to them.
+
+    @rule(ending=st.sampled_from(Ending))
+    def decide_how_the_next_transaction_ends(self, ending: Ending) -> None:
+        if len(self.broker.endings) < 3:
+            self.broker.endings.append(ending)
+
+    @precondition(lambda self: len(self.alive) < len(NAMES))
+    @rule(number=NUMBERS)
+    def start(self, number: int) -> None:
+        """The first name that nobody has; a dead one's place is taken over."""
+        taken = {process.name for process in self.alive}
+        free = [name for name in NAMES if name not in taken]
+        self._start(free[number % len(free)])
+
+    @rule(number=NUMBERS)
+    def crash(self, number: int) -> None:
+        """Without a word: what was sent stays open, and the group waits for the name."""
+        if process := self._process(number):
+            self.alive.remove(process)
+            process.replica.kill()
+            self.dead[process.name] = process.replica
+
+    @rule(number=NUMBERS)
+    def stop(self, number: int) -> None:
+        if process := self._process(number):
+            self.alive.remove(process)
+            stop = threading.Event()
+            stop.set()
+            process.replica.consumer.run(stop)
+
+    @rule(number=NUMBERS)
+    def end_the_session_of_a_living(self, number: int) -> None:
+        """It stood still for too long. The others take its lanes over, and it goes on as a zombie."""
+        if process := self._process(number):
+            self.broker.remove(process.replica.source)
+
+    @precondition(lambda self: self.dead)
+    @rule()
+    def end_the_sessions_of_the_dead(self) -> None:
+        self._bury()
+
+    @invariant()
+    def finished_is_what_is_accounted_for(self) -> None:
+        if self.checked == self.broker.transactions:
+            return
+        self.checked = self.broker.transactions
+        counts = accounted(self.broker)
+        finished = set()
+        for where, committed in self.broker.committed.items():
+            position = offset_map.decode(committed.metadata, where.topic, where.partition, committed.offset)
+            open_ = set(position.unfinished)
+            finished |= {SourceOffset(*where_(where), n) for n in range(position.high) if n not in open_}
+        assert all(count == 1 for count in counts.values()), f"doubled: {counts - expected(self.broker)}"
+        assert counts.keys() == finished
+
+    def teardown(self) -> None:
+        """Everybody crashes; one replica alone brings it all to an end."""
+        try:
+            while self.alive:
+                self.crash(0)
+            self._bury()
+            self.broker.endings.clear()
+            last = replica(self.broker, beside=STEPPED)
+            for _ in range(MANY_STEPS):
+                last.step()
+                assert isinstance(last.committer, SteppedCommitter)
+                last.committer.advance()
+                last.committer.advance()
+                self.now_ms += 500
+                if accounted_total(self.broker) >= expected(self.broker).total() and not last.committer.busy:
+                    break
+            last.crash()
+            self.finished_is_what_is_accounted_for()
+            assert accounted(self.broker) == expected(self.broker)
+        finally:
+            self.around.close()
+
+    def _clock_ms(self) -> int:
+        return self.now_ms
+
+    def _process(self, number: int) -> Process | None:
+        return self.alive[number % len(self.alive)] if self.alive else None
+
+    def _start(self, name: str) -> None:
+        before = self.dead.pop(name, None)
+        if before is not None:
+            self._fence(before)
+        place = before.source if before else None
+        made = replica(self.broker, StubPredictor(), beside=STEPPED, instead_of=place)
+        self.alive.append(Process(name, made))
+
+    def _bury(self) -> None:
+        for one in self.dead.values():
+            self.broker.remove(one.source)
+        self.dead.clear()
+
+    def _fence(self, before: Replica) -> None:
+        """Taking its transactional id aborts what it left open."""
+        assert isinstance(before.committer, SteppedCommitter)
+        self.broker.open.pop(before.committer.sink, None)
+
+
+def where_(where: TopicPartition) -> tuple[str, int]:
+    return where.topic, where.partition
+
+
+def accounted_total(broker: MemoryBroker) -> int:
+    return accounted(broker).total()
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Thousands of aborted transactions need not be told."""
+    before = structlog.get_config()
+    structlog.configure(processors=[drop])
+    yield
+    structlog.configure(**before)
+
+
+def drop(*_: object) -> dict[str, object]:
+    raise structlog.DropEvent
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.timeout(3_600)
+def test_every_schedule_balances() -> None:
+    run_state_machine_as_test(seed(SEED)(Replicas), settings=settings(stateful_step_count=40))
