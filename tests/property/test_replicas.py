@@ -5,7 +5,7 @@ committed positions and maps call finished; in the end that is everything.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from unittest import mock
@@ -67,26 +67,33 @@ class Replicas(RuleBasedStateMachine):
         self.alive: list[Process] = []
         self.dead: dict[str, Replica] = {}
         self.now_ms = 0
+        self.triples = 0
         self.checked = -1
         self.around = ExitStack()
         self.around.enter_context(mock.patch("consumers.fusion.monotonic_ms", self._clock_ms))
 
-    @initialize(replicas=st.integers(1, 2))
-    def begin(self, replicas: int) -> None:
+    @initialize(replicas=st.integers(1, len(NAMES)), triples=st.integers(0, 6))
+    def begin(self, replicas: int, triples: int) -> None:
         for name in NAMES[:replicas]:
             self._start(name)
+        self.publish_triples(triples)
+        self.everybody_works(3)
 
     # What producers do.
 
+    @rule(triples=st.integers(1, 4))
+    def publish_triples(self, triples: int) -> None:
+        for _ in range(triples):
+            self.triples += 1
+            self._publish(b"t%d" % self.triples, Modality, 0)
+
     @rule(
-        key=st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f"]),
+        key=st.sampled_from([b"a", b"b", b"c", b"d"]),
         modalities=st.sets(st.sampled_from(list(Modality)), min_size=1),
         late_ms=st.sampled_from([0, 0, 0, 600, 5_000]),
     )
     def publish(self, key: bytes, modalities: set[Modality], late_ms: int) -> None:
-        for modality in sorted(modalities):
-            value = encoded(modality, NOW_MS + self.now_ms - late_ms)
-            self.broker.publish(SETTINGS.topics.source(modality), key, value)
+        self._publish(key, sorted(modalities), late_ms)
 
     @rule(modality=st.sampled_from(list(Modality)), partition=st.integers(0, PARTITIONS - 1))
     def publish_poison(self, modality: Modality, partition: int) -> None:
@@ -94,67 +101,68 @@ class Replicas(RuleBasedStateMachine):
 
     # What replicas do.
 
-    @rule(number=NUMBERS, steps=st.integers(1, 4))
-    def step(self, number: int, steps: int) -> None:
+    @rule(rounds=st.integers(1, 4))
+    def everybody_works(self, rounds: int) -> None:
+        """So long that transactions end and rebalances come to theirs."""
+        for _ in range(rounds):
+            for process in self.alive:
+                process.replica.step()
+                process.committer.advance()
+
+    @rule(number=NUMBERS, steps=st.integers(1, 3))
+    def one_works(self, number: int, steps: int) -> None:
+        """Its transaction gets nowhere meanwhile, unless it waits for it."""
         if process := self._process(number):
             for _ in range(steps):
                 process.replica.step()
 
     @rule(number=NUMBERS)
-    def get_on_with_the_commit(self, number: int) -> None:
+    def a_commit_gets_on(self, number: int) -> None:
         if process := self._process(number):
             process.committer.advance()
 
     @rule(number=NUMBERS, held=st.booleans())
-    def hold_or_release_the_model(self, number: int, held: bool) -> None:
+    def a_model_is_slow(self, number: int, held: bool) -> None:
         if process := self._process(number):
             process.inference.is_held = held
 
     @rule(passed_ms=st.sampled_from([1, 100, 1_100, 12_000]))
-    def let_time_pass(self, passed_ms: int) -> None:
+    def time_passes(self, passed_ms: int) -> None:
         self.now_ms += passed_ms
 
     # What happens to them.
 
+    @precondition(lambda self: len(self.broker.endings) < 3)
     @rule(ending=st.sampled_from(Ending))
-    def decide_how_the_next_transaction_ends(self, ending: Ending) -> None:
-        if len(self.broker.endings) < 3:
-            self.broker.endings.append(ending)
+    def the_broker_decides(self, ending: Ending) -> None:
+        """How the next transaction ends."""
+        self.broker.endings.append(ending)
 
     @precondition(lambda self: len(self.alive) < len(NAMES))
     @rule(number=NUMBERS)
-    def start(self, number: int) -> None:
-        """The first name that nobody has; a dead one's place is taken over."""
+    def a_replica_starts(self, number: int) -> None:
+        """Under a name that nobody has; a dead one's place is taken over."""
         taken = {process.name for process in self.alive}
         free = [name for name in NAMES if name not in taken]
         self._start(free[number % len(free)])
 
-    @rule(number=NUMBERS)
-    def crash(self, number: int) -> None:
-        """Without a word: what was sent stays open, and the group waits for the name."""
-        if process := self._process(number):
-            self.alive.remove(process)
-            process.replica.kill()
-            self.dead[process.name] = process.replica
-
-    @rule(number=NUMBERS)
-    def stop(self, number: int) -> None:
-        if process := self._process(number):
-            self.alive.remove(process)
-            stop = threading.Event()
-            stop.set()
-            process.replica.consumer.run(stop)
-
-    @rule(number=NUMBERS)
-    def end_the_session_of_a_living(self, number: int) -> None:
-        """It stood still for too long. The others take its lanes over, and it goes on as a zombie."""
-        if process := self._process(number):
-            self.broker.remove(process.replica.source)
-
-    @precondition(lambda self: self.dead)
-    @rule()
-    def end_the_sessions_of_the_dead(self) -> None:
-        self._bury()
+    @rule(number=NUMBERS, trouble=st.sampled_from(["crash", "stop", "session", "buried"]))
+    def trouble_comes(self, number: int, trouble: str) -> None:
+        process = self._process(number)
+        match trouble:
+            case "buried":
+                self._bury()
+            case _ if process is None:
+                pass
+            case "crash":
+                self._crash(process)
+            case "session":  # it stood still for too long, and goes on as a zombie
+                self.broker.remove(process.replica.source)
+            case "stop":
+                self.alive.remove(process)
+                stop = threading.Event()
+                stop.set()
+                process.replica.consumer.run(stop)
 
     @invariant()
     def finished_is_what_is_accounted_for(self) -> None:
@@ -173,8 +181,8 @@ class Replicas(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Everybody crashes; one replica alone brings it all to an end."""
         try:
-            while self.alive:
-                self.crash(0)
+            for process in tuple(self.alive):
+                self._crash(process)
             self._bury()
             self.broker.endings.clear()
             last = replica(self.broker, beside=STEPPED)
@@ -206,7 +214,19 @@ class Replicas(RuleBasedStateMachine):
         made = replica(self.broker, StubPredictor(), beside=STEPPED, instead_of=place)
         self.alive.append(Process(name, made))
 
+    def _publish(self, key: bytes, modalities: Iterable[Modality], late_ms: int) -> None:
+        for modality in modalities:
+            value = encoded(modality, NOW_MS + self.now_ms - late_ms)
+            self.broker.publish(SETTINGS.topics.source(modality), key, value)
+
+    def _crash(self, process: Process) -> None:
+        """Without a word: what it has sent stays open, and the group waits for its name."""
+        self.alive.remove(process)
+        process.replica.kill()
+        self.dead[process.name] = process.replica
+
     def _bury(self) -> None:
+        """The sessions of the dead end: their lanes go to the others."""
         for one in self.dead.values():
             self.broker.remove(one.source)
         self.dead.clear()
