@@ -42,10 +42,11 @@ NUMBERS = st.integers(0, len(NAMES) - 1)
 
 @dataclass
 class Process:
-    """A living replica; a zombie has lost its place in the group and does not know."""
+    """A living replica. While it stands still, its session may end; then it goes on as a zombie."""
 
     name: str
     replica: Replica
+    stands_still: bool = False
 
     @property
     def committer(self) -> SteppedCommitter:
@@ -106,19 +107,20 @@ class Replicas(RuleBasedStateMachine):
         """So long that transactions end and rebalances come to theirs."""
         for _ in range(rounds):
             for process in self.alive:
-                process.replica.step()
-                process.committer.advance()
+                if not process.stands_still:
+                    process.replica.step()
+                    process.committer.advance()
 
     @rule(number=NUMBERS, steps=st.integers(1, 3))
     def one_works(self, number: int, steps: int) -> None:
         """Its transaction gets nowhere meanwhile, unless it waits for it."""
-        if process := self._process(number):
+        if (process := self._process(number)) and not process.stands_still:
             for _ in range(steps):
                 process.replica.step()
 
     @rule(number=NUMBERS)
     def a_commit_gets_on(self, number: int) -> None:
-        if process := self._process(number):
+        if (process := self._process(number)) and not process.stands_still:
             process.committer.advance()
 
     @rule(number=NUMBERS, held=st.booleans())
@@ -146,7 +148,23 @@ class Replicas(RuleBasedStateMachine):
         free = [name for name in NAMES if name not in taken]
         self._start(free[number % len(free)])
 
-    @rule(number=NUMBERS, trouble=st.sampled_from(["crash", "stop", "session", "buried"]))
+    @rule(number=NUMBERS, session_ends=st.booleans())
+    def one_stands_still(self, number: int, session_ends: bool) -> None:
+        if process := self._process(number):
+            process.stands_still = True
+            if session_ends:
+                self.broker.remove(process.replica.source)
+
+    @precondition(lambda self: any(process.stands_still for process in self.alive))
+    @rule(commit_steps=st.integers(0, 2))
+    def one_goes_on(self, commit_steps: int) -> None:
+        """Its commit thread may get on before its main loop learns anything."""
+        process = next(process for process in self.alive if process.stands_still)
+        process.stands_still = False
+        for _ in range(commit_steps):
+            process.committer.advance()
+
+    @rule(number=NUMBERS, trouble=st.sampled_from(["crash", "stop", "buried"]))
     def trouble_comes(self, number: int, trouble: str) -> None:
         process = self._process(number)
         match trouble:
@@ -156,8 +174,6 @@ class Replicas(RuleBasedStateMachine):
                 pass
             case "crash":
                 self._crash(process)
-            case "session":  # it stood still for too long, and goes on as a zombie
-                self.broker.remove(process.replica.source)
             case "stop":
                 self.alive.remove(process)
                 stop = threading.Event()
