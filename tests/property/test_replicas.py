@@ -164,6 +164,37 @@ class Replicas(RuleBasedStateMachine):
         for _ in range(commit_steps):
             process.committer.advance()
 
+    # What of the above has to meet to hurt; chance alone brings it about too seldom.
+
+    @precondition(lambda self: len(self.alive) > 1)
+    @rule(number=NUMBERS, sent=st.integers(0, 1), rounds=st.integers(1, 4), commit_steps=st.integers(0, 2))
+    def a_zombie_comes_back(self, number: int, sent: int, rounds: int, commit_steps: int) -> None:
+        """It stands still within a commit until its lanes are somebody else's, who has finished their records."""
+        process = self.alive[number % len(self.alive)]
+        process.stands_still = False
+        self.publish_triples(3)
+        self.one_works(number, 2)
+        for _ in range(sent):
+            process.committer.advance()
+        self.one_stands_still(number, session_ends=True)
+        self.everybody_works(rounds)
+        process.stands_still = False
+        for _ in range(commit_steps):
+            process.committer.advance()
+        self.everybody_works(1)
+
+    @rule(number=NUMBERS, ending=st.sampled_from(Ending), rounds=st.integers(1, 3))
+    def a_commit_fails_while_the_model_is_busy(self, number: int, ending: Ending, rounds: int) -> None:
+        """The answers come when their records have been read again."""
+        self.publish_triples(2)
+        self.one_works(number, 1)
+        self.a_model_is_slow(number, held=True)
+        self.publish_triples(2)
+        self.broker.endings.appendleft(ending)
+        self.everybody_works(rounds)
+        self.a_model_is_slow(number, held=False)
+        self.everybody_works(rounds)
+
     @rule(number=NUMBERS, trouble=st.sampled_from(["crash", "stop", "buried"]))
     def trouble_comes(self, number: int, trouble: str) -> None:
         process = self._process(number)
