@@ -308,4 +308,4 @@ def drop(*_: object) -> dict[str, object]:
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.timeout(3_600)
 def test_every_schedule_balances() -> None:
-    run_state_machine_as_test(seed(SEED)(Replicas), settings=settings(stateful_step_count=40))
+    run_state_machine_as_test(seed(SEED)(Replicas), settings=settings(stateful_step_count=30))
