@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from pipeline.cli import context
+from pipeline.cli.demo import board as demo_board
 from pipeline.cli.demo.programs import Programs
 from pipeline.cli.demo.run import DemoRun
 from pipeline.kafka.admin import TopicAdmin
@@ -20,6 +21,7 @@ from pipeline.stack import LocalStack, find_directory, read_addresses
 
 FAULTS = {"missing": 0.05, "duplicates": 0.02, "garbage": 30, "shuffle_ms": 200}
 JOIN = {"TRIMODAL_JOIN__WINDOW_MS": "4000", "TRIMODAL_JOIN__OUT_OF_ORDER_MS": "1000"}
+PICTURE = "board.png"
 REPLICAS = ("demo-a", "demo-b")
 NEXT = """
 What to try next, with the stack up ([bold]make demo KEEP=1[/]):
@@ -40,8 +42,9 @@ def demo(
 ) -> None:
     """Run the whole pipeline on this machine: publish digits, classify, index, search and audit them.
 
-    Starts a real Kafka and a real Elasticsearch, two fusion replicas and an indexer; publishes triples of which some
-    events are missing, doubled or garbage; and proves at the end that every record has exactly one outcome.
+    Starts a real Kafka and a real Elasticsearch, two fusion replicas, an indexer and the live page; publishes triples
+    of which some events are missing, doubled or garbage; and proves at the end that every record has exactly one
+    outcome.
     """
     folder = directory or find_directory(Path.cwd())
     was_up = read_addresses(folder) is not None
@@ -80,12 +83,17 @@ def _run(stack: LocalStack, programs: Programs, count: int, rate: float, seed: i
     for replica in REPLICAS:
         programs.start_once(f"fusion-{replica}", ["run", "fusion", "--replica", replica])
     programs.start_once("indexer", ["run", "indexer", "--replica", "demo"])
+    board = demo_board.start(programs, settings.board)
     _out.print(
         f"Kafka {addresses.bootstrap_servers} and Elasticsearch {addresses.elasticsearch_url} are up after "
         f"{time.monotonic() - started_s:.1f} s; two fusion replicas and an indexer are starting.",
         highlight=False,
     )
-    DemoRun(settings, programs, _out).play(count, rate, seed, FAULTS, len(REPLICAS))
+    _out.print(f"Watch it at [bold]{board.address}[/]", highlight=False)
+    run = DemoRun(settings, programs, _out, lambda: demo_board.picture(board, stack.directory / PICTURE))
+    run.await_group(len(REPLICAS))
+    demo_board.open_in_browser(board)
+    run.play(count, rate, seed, FAULTS)
     _out.print(NEXT, highlight=False)
 
 

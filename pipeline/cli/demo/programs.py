@@ -22,12 +22,23 @@ class ProgramFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A started program; `created` (seconds since the epoch) tells it from a later process with its pid."""
+    """A started program.
+
+    Attributes:
+        name: what it is called here.
+        pid: its process.
+        created: seconds since the epoch; tells it from a later process with its pid.
+        log: what it writes.
+        address: where people can look at it; empty if nowhere.
+        required: whether the demo fails when it ends.
+    """
 
     name: str
     pid: int
     created: float
     log: str
+    address: str = ""
+    required: bool = True
 
     def process(self) -> psutil.Process | None:
         """Returns the live process, if it is still this program."""
@@ -51,22 +62,24 @@ class Programs:
         self._environment = environment
         self._running: list[Program] = []
 
-    def start_once(self, name: str, arguments: Sequence[str]) -> None:
-        """Starts `trimodal ARGUMENTS`, unless it was adopted."""
-        if any(program.name == name for program in self._running):
-            return
+    def start_once(self, name: str, arguments: Sequence[str], *, address: str = "", required: bool = True) -> Program:
+        """Starts `trimodal ARGUMENTS`, unless it was adopted; returns what runs."""
+        if adopted := next((program for program in self._running if program.name == name), None):
+            return adopted
         logs = self._directory / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         log = logs / f"{name}.log"
         command = [sys.executable, "-m", "pipeline.cli", *arguments]
         with interrupts_held():
             pid, created = spawn(command, log, {**os.environ, **self._environment})
-            self._running.append(Program(name, pid, created, str(log)))
+            program = Program(name, pid, created, str(log), address, required)
+            self._running.append(program)
+        return program
 
     def check(self) -> None:
-        """Raises ProgramFailed if one has ended."""
+        """Raises ProgramFailed if one has ended that the demo needs."""
         for program in self._running:
-            if program.process() is None:
+            if program.required and program.process() is None:
                 lines = Path(program.log).read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
                 raise ProgramFailed(f"{program.name} has ended. The end of {program.log}:\n" + "\n".join(lines))
 

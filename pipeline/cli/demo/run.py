@@ -39,13 +39,21 @@ class _Stopped(Exception):
 
 
 class DemoRun:
-    """Plays held-out digits through running programs and shows what becomes of them."""
+    """Plays held-out digits through running programs and shows what becomes of them.
 
-    def __init__(self, settings: Settings, programs: Programs, console: Console) -> None:
+    Args:
+        settings: of the stack.
+        programs: what runs; its end is the run's.
+        console: where the figures go.
+        picture: takes a picture of what there is to see when all is through; returns a sentence to print.
+    """
+
+    def __init__(self, settings: Settings, programs: Programs, console: Console, picture: Callable[[], str]) -> None:
         self._settings = settings
         self._impatient = settings.kafka.model_copy(update={"call_timeout_ms": ASK_AGAIN_MS})
         self._programs = programs
         self._console = console
+        self._picture = picture
         self._codec = codec(settings.kafka, settings.topics)
         self._queries = OffsetQueries(settings.kafka, "demo")
         self._tally = Tally()
@@ -54,14 +62,13 @@ class DemoRun:
         self._stop = threading.Event()
         self._started_s = 0.0
 
-    def play(self, count: int, rate: float, seed: int, faults: Mapping[str, Any], replicas: int) -> None:
+    def play(self, count: int, rate: float, seed: int, faults: Mapping[str, Any]) -> None:
         """Publishes `count` triples at `rate` a second with these faults, and shows the figures.
 
         Raises:
             ProgramFailed: a program ended, or the records were not accounted for in time.
             KafkaFailure, SearchFailure: a server does not answer.
         """
-        self._await_group(replicas)
         replay = Replay(run=f"{wall_ms() // 1_000:x}", count=count, rate=rate, seed=seed, **faults)
         with TopicReader(self._settings.kafka, "demo") as reader:
             self._take_bearings(reader)
@@ -74,8 +81,12 @@ class DemoRun:
                 publisher.join()
         self._report(replay.run)
 
-    def _await_group(self, replicas: int) -> None:
-        """Waits until every replica has loaded its model and has its share of the lanes."""
+    def await_group(self, replicas: int) -> None:
+        """Waits until every replica has loaded its model and has its share of the lanes.
+
+        Raises:
+            ProgramFailed: a program ended, or it took too long.
+        """
         deadline = time.monotonic() + START_S
         with self._console.status("Waiting for the fusion replicas to load the model and share the lanes"):
             while not self._lanes_are_shared(replicas):
@@ -163,10 +174,13 @@ class DemoRun:
 
     def _report(self, run: str) -> None:
         seconds = ((self._tally.last_ms or 0) - (self._tally.first_ms or 0)) / 1_000
+        with self._console.status("Taking a picture of the board"):
+            pictured = self._picture()
         with self._console.status("Waiting for the last documents in Elasticsearch"):
             by_label = self._indexed(run)
         self._console.print()
         self._console.print(view.figures(self._tally, max(seconds, FRAME_S), by_label))
+        self._console.print(f"\n{pictured}", highlight=False, soft_wrap=True, markup=False)
         with self._console.status("Auditing: every record of the source topics against every output"):
             report = run_audit(self._settings)
         show(report)
