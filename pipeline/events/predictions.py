@@ -75,27 +75,34 @@ class PredictionEncoder:
         confidences = self._encode_confidences(probabilities, best)
         times = _varints(columns.event_times_ms)
         sources = list(map(add, map(self._places.__getitem__, columns.places), _varints(columns.offsets)))
-        latencies = columns.latencies_ms.astype("<f4").tobytes()
+        endings = _encode_endings(columns.latencies_ms)
         predicted_at = _varint(predicted_at_ms)
+        first_answer = predicted_at + _varint(0)
         values, first = [], 0
-        for row, (key, modalities, label) in enumerate(
-            zip(columns.keys, columns.modalities, best.tolist(), strict=True)
+        for prediction_id, key, time, revision, label, confidence, modalities, ending in zip(
+            columns.prediction_ids,
+            columns.keys,
+            times,
+            columns.revisions,
+            best.tolist(),
+            confidences,
+            columns.modalities,
+            endings,
+            strict=True,
         ):
             behind = first + len(modalities)
             pieces = (
                 self._header,
-                columns.prediction_ids[row],
+                prediction_id,
                 _varint(len(key)),
                 key,
-                times[row],
-                predicted_at,
-                _varint(columns.revisions[row]),
+                time,
+                predicted_at + _varint(revision) if revision else first_answer,
                 self._labels[label],
-                confidences[row],
+                confidence,
                 self._inputs.get(modalities) or self._encode_inputs(modalities),
                 *sources[first:behind],
-                b"\0",
-                latencies[_FLOAT32_BYTES * row : _FLOAT32_BYTES * (row + 1)],
+                ending,
             )
             values.append(b"".join(pieces))
             first = behind
@@ -103,14 +110,13 @@ class PredictionEncoder:
 
     def _encode_confidences(self, probabilities: npt.NDArray[np.float32], best: npt.NDArray[np.intp]) -> list[bytes]:
         """Returns the confidence and the map of probabilities of each row."""
-        count, width = len(probabilities), len(self._confidences)
+        count = len(probabilities)
         encoded = np.tile(self._confidences, (count, 1))
         floats = probabilities.astype("<f4")
         encoded[:, :_FLOAT32_BYTES] = floats[np.arange(count), best, None].view(np.uint8)
         for place, column in zip(self._value_places, floats.T, strict=True):
             encoded[:, place : place + _FLOAT32_BYTES] = np.ascontiguousarray(column)[:, None].view(np.uint8)
-        raw = encoded.tobytes()
-        return [raw[start : start + width] for start in range(0, count * width, width)]
+        return _rows(encoded)
 
     def _encode_inputs(self, modalities: tuple[Modality, ...]) -> bytes:
         """Returns the modalities, the model, and how many sources follow: one of each modality."""
@@ -125,6 +131,18 @@ class _Places(dict[tuple[str, int], bytes]):
     def __missing__(self, place: tuple[str, int]) -> bytes:
         topic, partition = place
         return self.setdefault(place, _text(topic) + _varint(partition))
+
+
+def _encode_endings(latencies_ms: npt.NDArray[np.int64]) -> list[bytes]:
+    """Returns the end of the sources and the latency of each row."""
+    encoded = np.zeros((len(latencies_ms), 1 + _FLOAT32_BYTES), np.uint8)
+    encoded[:, 1:] = latencies_ms.astype("<f4")[:, None].view(np.uint8)
+    return _rows(encoded)
+
+
+def _rows(encoded: npt.NDArray[np.uint8]) -> list[bytes]:
+    raw, (count, width) = encoded.tobytes(), encoded.shape
+    return [raw[start : start + width] for start in range(0, count * width, width)]
 
 
 _SMALL = 512

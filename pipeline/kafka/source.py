@@ -172,8 +172,8 @@ class KafkaSource:
 
 
 def _arrivals(batch: Iterable[ClientMessage]) -> Iterator[Arrival]:
-    for has_come, run in groupby(batch, lambda message: message.error() is None):
-        if has_come:
+    for problem, run in groupby(batch, ClientMessage.error):
+        if problem is None:
             yield from deliveries(run)
         else:
             yield from filter(None, map(_end, run))
