@@ -2,8 +2,11 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.events.codec import Codec
 from pipeline.events.records import (
@@ -22,6 +25,10 @@ from pipeline.settings import Settings
 
 OUT_OF_PLACE = 200
 SPACING_US = 200
+# Different, prime numbers of payloads: an event joined with a stranger's changes the mean.
+_PAYLOADS = (61, 59, 53)
+
+Means = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +39,30 @@ class Work:
     triples: int
     payload_bytes: tuple[int, int, int]
 
+    def scaled(self, scale: float) -> "Work":
+        """Returns a share of the work, for a quick look."""
+        return Work(self.name, max(1_000, round(self.triples * scale)), self.payload_bytes)
+
 
 SMALL = Work("small", 200_000, (200, 200, 200))
 REALISTIC = Work("realistic", 16_000, (16_384, 6_144, 2_048))
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The published work and the right answers, by the number in the key.
+
+    Attributes:
+        work: what was asked for.
+        settings: the broker and the topics.
+        of_media: the mean byte of the three media; what a consumer that decodes the events finds.
+        of_values: that of the three records' whole values; what a consumer that does not decode finds.
+    """
+
+    work: Work
+    settings: Settings
+    of_media: Means
+    of_values: Means
 
 
 def event(modality: Modality, event_time_ms: int, payload: bytes) -> Event:
@@ -48,20 +76,53 @@ def event(modality: Modality, event_time_ms: int, payload: bytes) -> Event:
             return SensorEvent(event_time_ms, "bench", 100.0, ("x", "y"), payload)
 
 
-def fill(settings: Settings, work: Work, seed: int = 1) -> None:
+def fill(settings: Settings, work: Work, seed: int = 1) -> Backlog:
     """Makes the topics and publishes the work, `SPACING_US` of event time from key to key."""
     TopicAdmin(settings.kafka, settings.topics).create()
-    codec, rng = Codec(), random.Random(seed)
-    payloads = {m: rng.randbytes(size) for m, size in zip(Modality, work.payload_bytes, strict=True)}
+    rng = random.Random(seed)
+    payloads = {m: list(_payloads(rng, size, n)) for m, size, n in zip(Modality, work.payload_bytes, _PAYLOADS, strict=True)}
     begin_ms = time.time_ns() // 1_000_000 - work.triples * SPACING_US // 1_000
     orders = {modality: _shuffled(work.triples, rng) for modality in Modality}
+    codec = Codec()
+    media, values = _Sums(work.triples), _Sums(work.triples)
     with RecordProducer(settings.kafka, "bench", 1 << 20) as producer:
         for place in range(work.triples):
             for modality in Modality:
                 number = orders[modality][place]
+                pool = payloads[modality]
+                payload, payload_sum = pool[number % len(pool)]
                 time_ms = begin_ms + number * SPACING_US // 1_000
-                value = codec.encode_event(event(modality, time_ms, payloads[modality]))
+                value = codec.encode_event(event(modality, time_ms, payload))
+                media.add(number, payload_sum, len(payload))
+                values.add(number, payload_sum + _around(value, payload), len(value))
                 producer.publish(Output(settings.topics.source(modality), b"key-%d" % number, value))
+    return Backlog(work, settings, media.means(), values.means())
+
+
+class _Sums:
+    def __init__(self, triples: int) -> None:
+        self._sums, self._lengths = [0] * triples, [0] * triples
+
+    def add(self, number: int, byte_sum: int, length: int) -> None:
+        self._sums[number] += byte_sum
+        self._lengths[number] += length
+
+    def means(self) -> Means:
+        return np.array(self._sums, np.int64) // np.array(self._lengths, np.int64)
+
+
+def _payloads(rng: random.Random, size: int, count: int) -> Iterator[tuple[bytes, int]]:
+    """Yields payloads of different means, as incompressible as media are, and the sums of their bytes."""
+    for number in range(count):
+        lowest = number * 191 // count
+        payload = bytes(lowest + byte % 64 for byte in rng.randbytes(size))
+        yield payload, sum(payload)
+
+
+def _around(value: bytes, payload: bytes) -> int:
+    """Returns the sum of the bytes of an encoded event before and after its payload."""
+    begin = value.rindex(payload)
+    return sum(value[:begin]) + sum(value[begin + len(payload) :])
 
 
 def _shuffled(count: int, rng: random.Random) -> Sequence[int]:
