@@ -1,18 +1,22 @@
 """How batches get through the network: what every engine offers, and the plain one for a CPU."""
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.model.buffers import allocate, fill
+from pipeline.model.buffers import Buffers, allocate, fill
 from pipeline.model.bundle import Bundle
 from pipeline.model.compilation import compiled
 from pipeline.model.samples import Sample
 
 Logits = npt.NDArray[np.float32]
+
+_SMALLEST_PART = 4  # samples; fewer are not worth another thread
 
 
 class Flight(Protocol):
@@ -36,40 +40,51 @@ class Engine(Protocol):
         ...
 
     def land(self) -> None:
-        """Waits for all flights: none needs the engine's memory any more. Raises as `launch` does."""
+        """Waits for all flights and launches no more: none needs the engine's memory now. Raises as `launch` does."""
         ...
 
 
 class CpuEngine:
     """Runs the network in FP32 on batches of whatever size comes, up to `batch_size`.
 
-    A batch is worked out when it is collected: there is no second device that could do it meanwhile.
+    A batch is split among `threads` threads, each of which takes its part through the whole network on one core: a
+    small network's operations are too short to be split themselves. See docs/adr/0012-a-batch-split-among-cores.md.
     """
 
-    def __init__(self, bundle: Bundle, batch_size: int, *, compile_network: bool = False) -> None:
+    def __init__(self, bundle: Bundle, batch_size: int, threads: int = 1, *, compile_network: bool = False) -> None:
         self._network = compiled(bundle.network) if compile_network else bundle.network
-        self._buffers = allocate(batch_size, bundle.manifest.specs, torch.device("cpu"))
+        self._specs = bundle.manifest.specs
+        self._threads = threads
+        self._capacity = max(-(-batch_size // threads), min(batch_size, _SMALLEST_PART))
+        self._own = threading.local()
+        self._workers = ThreadPoolExecutor(threads, thread_name_prefix="network")
 
     def launch(self, samples: Sequence[Sample]) -> Flight:
-        """Takes note of a batch; see `Engine`."""
-        return _Booked(self, samples)
+        """Starts a batch; see `Engine`."""
+        size = max(-(-len(samples) // self._threads), min(len(samples), _SMALLEST_PART))
+        parts = [samples[start : start + size] for start in range(0, len(samples), size)]
+        return _CpuFlight([self._workers.submit(self.logits, part) for part in parts])
 
     def land(self) -> None:
-        """Does nothing: what is not collected has not begun."""
+        """Waits until no thread is busy."""
+        self._workers.shutdown()
 
     @torch.inference_mode()
     def logits(self, samples: Sequence[Sample]) -> Logits:
-        """Returns float32 [samples, classes]; raises as `Engine.launch` does."""
-        fill(self._buffers, samples)
-        speech, image, sensor, present = self._buffers.first(len(samples))
+        """Returns float32 [samples, classes] of a part of a batch; raises as `Engine.launch` does."""
+        if not hasattr(self._own, "buffers"):
+            self._own.buffers = allocate(self._capacity, self._specs, torch.device("cpu"))
+        buffers: Buffers = self._own.buffers
+        fill(buffers, samples)
+        speech, image, sensor, present = buffers.first(len(samples))
         complete = all(sample.is_complete for sample in samples)
         logits: Logits = self._network(speech, image, sensor, None if complete else present).logits.numpy()
         return logits
 
 
-class _Booked:
-    def __init__(self, engine: CpuEngine, samples: Sequence[Sample]) -> None:
-        self._engine, self._samples = engine, samples
+class _CpuFlight:
+    def __init__(self, parts: Sequence[Future[Logits]]) -> None:
+        self._parts = parts
 
     def collect(self) -> Logits:
-        return self._engine.logits(self._samples)
+        return np.concatenate([part.result() for part in self._parts])

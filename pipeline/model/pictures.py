@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import numpy as np
@@ -66,13 +67,17 @@ def to_ink(grey: Grey, spec: ImageSpec) -> Grey:
     rows, columns = grey.shape
     scale = min(spec.height / rows, spec.width / columns)
     size = max(1, round(columns * scale)), max(1, round(rows * scale))
-    scaled = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))
-    ground = float(np.median(np.concatenate((scaled[0], scaled[-1], scaled[:, 0], scaled[:, -1]))))
-    dark, bright = np.percentile(scaled, (2, 98))
+    scaled = grey
+    if size != (columns, rows):
+        scaled = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))
+    border = np.sort(np.concatenate((scaled[0], scaled[-1], scaled[:, 0], scaled[:, -1])), kind="stable")
+    ground = _quantile(border, 0.5)
+    levels = np.sort(scaled, axis=None, kind="stable")
+    dark, bright = _quantile(levels, 0.02), _quantile(levels, 0.98)
     above, left = (spec.height - size[1]) // 2, (spec.width - size[0]) // 2
     ink = np.full((spec.height, spec.width), round(ground), dtype=np.uint8)
     ink[above : above + size[1], left : left + size[0]] = scaled
-    middle = (float(dark) + float(bright)) / 2 if bright - dark > _BLANK else 127.5
+    middle = (dark + bright) / 2 if bright - dark > _BLANK else 127.5
     return 255 - ink if ground > middle else ink
 
 
@@ -92,6 +97,14 @@ def _read(data: bytes, encoding: ImageEncoding, decode: Callable[[ImageFile], _D
         raise Invalid(
             f"The image event's {encoding} image cannot be decoded: {error}. Publish it whole and undamaged."
         ) from error
+
+
+def _quantile(ordered: Grey, share: float) -> float:
+    """Returns what `np.quantile` does of sorted levels, which for so few costs it more than the sorting."""
+    place = (len(ordered) - 1) * share
+    below = int(place)
+    low, high = int(ordered[below]), int(ordered[min(below + 1, len(ordered) - 1)])
+    return low + (high - low) * (place - below)
 
 
 def _decode(picture: ImageFile, spec: ImageSpec) -> Grey:
@@ -126,11 +139,10 @@ def _check_size(picture: ImageFile, spec: ImageSpec) -> None:
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(picture)
     # Orientation is a courtesy: damaged EXIF data is no reason to refuse a picture.
-    except Exception:
-        return picture
+    with suppress(Exception):
+        ImageOps.exif_transpose(picture, in_place=True)
+    return picture
 
 
 def _grey(picture: Image.Image) -> Grey:
@@ -138,7 +150,7 @@ def _grey(picture: Image.Image) -> Grey:
         return _without_alpha(picture.convert("RGBA"))
     if picture.mode.startswith("I"):
         return (np.asarray(picture, dtype=np.int64) >> 8).clip(0, 255).astype(np.uint8)
-    return np.asarray(picture.convert("L"))
+    return np.asarray(picture if picture.mode == "L" else picture.convert("L"))
 
 
 def _without_alpha(picture: Image.Image) -> Grey:

@@ -1,6 +1,7 @@
 """Answers batches of samples with calibrated probabilities, on a CPU or a GPU."""
 
 import gc
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -40,6 +41,7 @@ class Runtime:
         device: Where it runs.
         precision: "float16" or "float32"; the features are FP32 in any case.
         batch_size: Samples that go through the network at once; halved when memory runs out.
+        threads: On a CPU, threads that a batch is split among.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Runtime:
             device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
             half_precision: FP16 on a GPU; a CPU always computes in FP32.
             batch_size: Most samples at once.
-            threads: PyTorch's CPU threads, for the whole process; None leaves its own choice.
+            threads: On a CPU, parts of a batch that are worked on at a time, by one thread each; None is one a core.
             compile_network: Runs the network through `torch.compile`, which takes a minute or so to start.
 
         Raises:
@@ -68,10 +70,9 @@ class Runtime:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-        if threads is not None:
-            torch.set_num_threads(threads)
         self.bundle, self.batch_size = bundle, batch_size
         self.device = choose_device(device)
+        self.threads = threads or cores()
         self.precision = "float16" if half_precision and self.device.type == "cuda" else "float32"
         self._compile_network = compile_network
         self._engine: Engine | None = None
@@ -161,7 +162,9 @@ class Runtime:
 
     def _start_engine(self) -> Engine:
         if self.device.type == "cpu":
-            return CpuEngine(self.bundle, self.batch_size, compile_network=self._compile_network)
+            # For the whole process: the engine's own threads would otherwise each ask for all cores.
+            torch.set_num_threads(1)
+            return CpuEngine(self.bundle, self.batch_size, self.threads, compile_network=self._compile_network)
         return CudaEngine(
             self.bundle,
             self.batch_size,
@@ -188,6 +191,11 @@ def isolate(
             return [failure]
     middle = len(samples) // 2
     return isolate(predict, samples[:middle]) + isolate(predict, samples[middle:])
+
+
+def cores() -> int:
+    """Returns how many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device(name: str) -> torch.device:

@@ -80,7 +80,9 @@ def fill(settings: Settings, work: Work, seed: int = 1) -> Backlog:
     """Makes the topics and publishes the work, `SPACING_US` of event time from key to key."""
     TopicAdmin(settings.kafka, settings.topics).create()
     rng = random.Random(seed)
-    payloads = {m: list(_payloads(rng, size, n)) for m, size, n in zip(Modality, work.payload_bytes, _PAYLOADS, strict=True)}
+    payloads = {
+        m: list(_payloads(rng, size, n)) for m, size, n in zip(Modality, work.payload_bytes, _PAYLOADS, strict=True)
+    }
     begin_ms = time.time_ns() // 1_000_000 - work.triples * SPACING_US // 1_000
     orders = {modality: _shuffled(work.triples, rng) for modality in Modality}
     codec = Codec()

@@ -7,6 +7,7 @@ Of what was tried on two cores (polls of 500 to 10,000, `produce_batch`, commits
 
 import os
 import time
+from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
@@ -56,7 +57,7 @@ def main(servers: str, prefix: str, group: str, triples: int) -> None:
     positions: dict[tuple[str, int], int] = {}
     done, last_commit = 0, time.monotonic()
     producer.begin_transaction()
-    messages = [_first(consumer)]
+    messages: list[Any] = [_first(consumer)]
     say_first()
     while done < triples:
         for message in messages:

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.settings import Settings, load
-from pipeline.stack import LocalStack
+from pipeline.stack import LocalStack, StackAddresses
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def fresh_broker() -> Iterator[str]:
-    """Starts a stack in a temporary folder; yields its bootstrap servers."""
+def fresh_stack() -> Iterator[StackAddresses]:
+    """Starts a stack in a temporary folder; yields where it answers."""
     with tempfile.TemporaryDirectory() as directory:
         stack = LocalStack(Path(directory), jars=ROOT / ".local" / "jars", bound_to=os.getpid())
         try:
-            yield stack.up(lambda _: None).bootstrap_servers
+            yield stack.up(lambda _: None)
         finally:
             stack.down(wipe=True)
 

@@ -1,16 +1,13 @@
-"""`python -m tests.bench.indexer`: the indexer beside a bare bulk loop, over the same backlog in one run."""
+"""The indexer beside a bare bulk loop, over the same backlog in one run."""
 
-import argparse
 import json
 import os
 import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -23,10 +20,10 @@ from pipeline.kafka.producer import RecordProducer
 from pipeline.search.client import connect
 from pipeline.search.installation import install
 from pipeline.settings import Settings, load
-from pipeline.stack import LocalStack
-from tests.bench.report import keep, machine
+from pipeline.stack import StackAddresses
+from tests.bench.broker import ROOT
+from tests.bench.report import keep
 
-ROOT = Path(__file__).resolve().parents[2]
 PREDICTIONS = 60_000
 LABELS = 10
 LOOPS = {"bare loop": "tests.bench.bare_indexing", "indexer": "tests.bench.indexer_loop"}
@@ -127,28 +124,14 @@ def compare(settings: Settings, count: int, runs: int) -> None:
         table.add_row(name, f"{medians[0]:,.0f}", f"{medians[1]:.3f}", f"{medians[2]:,.0f}")
     _out.print(table)
     _out.print(f"ratio {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
-    keep("indexer", {"predictions": count, "machine": machine(), **figures, "ratios": ratios})
+    keep("indexer", {"predictions": count, **figures, "ratios": ratios})
 
 
-def main() -> None:
-    """Starts a stack of its own, measures, and ends it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--predictions", type=int, default=PREDICTIONS)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        stack = LocalStack(Path(directory), jars=ROOT / ".local" / "jars", bound_to=os.getpid())
-        try:
-            where = stack.up(lambda _: None)
-            sections = {
-                "kafka": {"bootstrap_servers": where.bootstrap_servers},
-                "elasticsearch": {"url": where.elasticsearch_url},
-                "topics": {"prefix": f"indexer-{time.time_ns()}."},
-            }
-            compare(load(None, sections).settings, options.predictions, options.runs)
-        finally:
-            stack.down(wipe=True)
-
-
-if __name__ == "__main__":
-    main()
+def run(stack: StackAddresses, runs: int, scale: float) -> None:
+    """Measures both loops on a stack."""
+    sections = {
+        "kafka": {"bootstrap_servers": stack.bootstrap_servers},
+        "elasticsearch": {"url": stack.elasticsearch_url},
+        "topics": {"prefix": f"indexer-{time.time_ns()}."},
+    }
+    compare(load(None, sections).settings, round(PREDICTIONS * scale), runs)

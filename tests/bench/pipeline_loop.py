@@ -1,8 +1,7 @@
-"""The fusion consumer as shipped, with a stub model: the mean of the bytes. Argument: triples."""
+"""The fusion consumer as shipped, with a stub model: the mean of the bytes. It works until SIGTERM."""
 
-import sys
+import signal
 import threading
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,8 +14,8 @@ from pipeline.join.inspection import Inspector
 from pipeline.model.bundle import SHIPPED, load_bundle
 from pipeline.model.inference import Answers, Request
 from pipeline.settings import load
-from pipeline.telemetry import logs, metrics
-from tests.bench.report import finished
+from pipeline.telemetry import logs
+from tests.bench.first import await_first
 from tests.bench.stub import mean_bytes
 
 CLASSES = 10
@@ -57,8 +56,8 @@ class MeanOfBytes:
         """There is nothing to close."""
 
 
-def main(triples: int) -> None:
-    """Classifies and commits all triples, then prints the figures."""
+def main() -> None:
+    """Classifies and commits until it is told to stop."""
     settings = load().settings
     logs.configure(settings.monitoring, program="bench")
     manifest = load_bundle(settings.serving.model_path or SHIPPED).manifest
@@ -69,20 +68,12 @@ def main(triples: int) -> None:
     outputs = OutputBuilder(codec, settings, manifest)
     consumer = FusionConsumer(settings, inspector, MeanOfBytes(), outputs, lambda listener: connect(settings, listener))
     stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     worker = threading.Thread(target=consumer.run, args=(stop,))
     worker.start()
-    first = metrics.RECORDS.labels(settings.topics.sources[0])
-    answered = metrics.PREDICTIONS.labels("3")
-    while first._value.get() == 0:
-        time.sleep(0.001)
-    begin = time.monotonic()
-    while answered._value.get() < triples or not consumer._ledger.is_settled:
-        time.sleep(0.002)
-    seconds = time.monotonic() - begin
-    stop.set()
+    await_first(settings)
     worker.join()
-    finished(triples, seconds)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main()

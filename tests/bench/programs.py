@@ -1,4 +1,4 @@
-"""Runs one loop as a process of its own and measures it from outside."""
+"""Runs one loop as processes of its own and measures it from outside."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +23,8 @@ LOGS = ROOT / ".local" / "bench"
 class Program:
     """How a loop is started.
 
-    It prints `{"first": …}`, seconds since the epoch, when it has read its first byte, and goes on until it is told
-    to stop or has nothing left. It finds the broker and the topics in its environment, see `environment`.
+    It says when it has read its first byte, see `tests.bench.clock`, and goes on until it is told to stop or has
+    nothing left. It finds the broker and the topics in its environment, see `environment`.
 
     Attributes:
         name: in the report.
@@ -44,8 +45,8 @@ class Measured:
 
     Attributes:
         seconds: from the first byte read until all predictions are committed.
-        cpu_s: processor time of the whole process, start included.
-        peak_mb: most memory it had, MB.
+        cpu_s: processor time of all its processes, their start included.
+        peak_mb: most memory that one of them had, MB.
     """
 
     seconds: float
@@ -58,7 +59,7 @@ def python(module: str, name: str, *arguments: str) -> Program:
     return Program(name, [sys.executable, "-m", module, *arguments])
 
 
-def environment(settings: Settings, triples: int) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
     """Returns the environment of a loop, with a consumer group that has read nothing yet."""
     group = f"bench-{time.time_ns()}"
     return {
@@ -66,7 +67,6 @@ def environment(settings: Settings, triples: int) -> dict[str, str]:
         "BENCH_SERVERS": settings.kafka.bootstrap_servers,
         "BENCH_PREFIX": settings.topics.prefix,
         "BENCH_GROUP": group,
-        "BENCH_TRIPLES": str(triples),
         "TRIMODAL_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "TRIMODAL_KAFKA__GROUP": group,
         "TRIMODAL_TOPICS__PREFIX": settings.topics.prefix,
@@ -75,44 +75,62 @@ def environment(settings: Settings, triples: int) -> dict[str, str]:
     }
 
 
-def measure(program: Program, settings: Settings, triples: int, limit_s: float) -> Measured:
+def measure(program: Program, settings: Settings, triples: int, limit_s: float, replicas: int = 1) -> Measured:
     """Runs a loop over the backlog until `triples` predictions are committed, then ends it.
 
     Raises:
         RuntimeError: the loop failed, or has not come to an end within `limit_s`; with the end of what it printed.
     """
-    settled = environment(settings, triples) | dict(program.extra)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    log = LOGS / program.name.replace(" ", "-")
-    out, err = log.with_suffix(".out"), log.with_suffix(".err")
-    with Watcher(settings) as watcher, out.open("w") as standard_out, err.open("w") as standard_error:
-        process = subprocess.Popen(
-            program.command, cwd=program.folder, env=settled, stdout=standard_out, stderr=standard_error
-        )
-        try:
-            done = watcher.wait(triples, limit_s, lambda: _has_ended(process))
-        finally:
-            usage = _end(process)
+    settled = environment(settings) | {"BENCH_TRIPLES": str(triples)} | dict(program.extra)
+    with Watcher(settings) as watcher, ExitStack() as stack:
+        processes = [stack.enter_context(_Process(program, settled, number)) for number in range(replicas)]
+        done = watcher.wait(triples, limit_s, lambda: all(process.has_ended() for process in processes))
+        usages = [process.end() for process in processes]
     if done is None:
-        tail = err.read_text(encoding="utf-8", errors="replace")[-2_000:]
+        tail = processes[0].err.read_text(encoding="utf-8", errors="replace")[-2_000:]
         raise RuntimeError(f"{program.name} has not committed {triples} predictions within {limit_s:.0f} s:\n{tail}")
-    first = next(json.loads(line)["first"] for line in out.read_text().splitlines() if line.startswith('{"first"'))
-    return Measured(done - first, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1_024)
+    first = min(process.first() for process in processes)
+    cpu_s = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return Measured(done - first, cpu_s, max(usage.ru_maxrss for usage in usages) // 1_024)
 
 
-def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
-    # Leaves it to be waited for: its usage is only told once.
-    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+class _Process:
+    """One process of a loop, with what it prints in files. A context manager that leaves nothing running."""
 
+    def __init__(self, program: Program, settled: Mapping[str, str], number: int) -> None:
+        LOGS.mkdir(parents=True, exist_ok=True)
+        log = LOGS / f"{program.name.replace(' ', '-')}-{number}"
+        self.out, self.err = log.with_suffix(".out"), log.with_suffix(".err")
+        own = {**settled, "TRIMODAL_KAFKA__REPLICA": f"replica-{number}"}
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self._process = subprocess.Popen(program.command, cwd=program.folder, env=own, stdout=out, stderr=err)
 
-def _end(process: "subprocess.Popen[bytes]") -> resource.struct_rusage:
-    deadline = time.monotonic() + STOP_S
-    if not _has_ended(process):
-        process.terminate()
-    while not _has_ended(process):
-        if time.monotonic() > deadline:
-            process.kill()
-        time.sleep(0.05)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage
+    def __enter__(self) -> "_Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            self.end()
+
+    def has_ended(self) -> bool:
+        # Leaves it to be waited for: how much it used is told only once.
+        if self._process.returncode is not None:
+            return True
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def first(self) -> float:
+        lines = self.out.read_text(encoding="utf-8", errors="replace").splitlines()
+        said = [json.loads(line)["first"] for line in lines if line.startswith('{"first"')]
+        return float(min(said, default=float("inf")))
+
+    def end(self) -> resource.struct_rusage:
+        deadline = time.monotonic() + STOP_S
+        if not self.has_ended():
+            self._process.terminate()
+        while not self.has_ended():
+            if time.monotonic() > deadline:
+                self._process.kill()
+            time.sleep(0.02)
+        _, status, usage = os.wait4(self._process.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        return usage

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from confluent_kafka import IsolationLevel, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from pipeline.settings import Settings
 
@@ -68,6 +69,6 @@ class Watcher:
                 self._seen.append((time.time(), end))
 
     def _committed(self) -> int:
-        latest = {where: OffsetSpec.latest() for where in self._partitions}
+        latest = {where: OffsetSpec.latest() for where in self._partitions}  # type: ignore[no-untyped-call]
         answers = self._admin.list_offsets(latest, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=10.0)
         return sum(answer.result().offset for answer in answers.values())

@@ -64,6 +64,13 @@ def test_a_failure_comes_with_the_result_of_its_own_batch(runtime: Runtime) -> N
     assert np.array_equal(pending[1].result(), runtime.predict(good))
 
 
+@pytest.mark.parametrize("count", [1, 5, 16, 37])
+def test_a_batch_split_among_threads_is_answered_like_a_whole_one(bundle: Bundle, count: int) -> None:
+    samples = random_samples(count)
+    whole, split = (Runtime(bundle, device="cpu", batch_size=16, threads=n).predict(samples) for n in (1, 3))
+    np.testing.assert_allclose(split, whole, atol=1e-5)
+
+
 def test_no_samples_give_no_rows(runtime: Runtime) -> None:
     assert runtime.predict([]).shape == (0, 10)
 
@@ -132,8 +139,10 @@ def test_out_of_memory_halves_the_batch_size_and_remembers(runtime: Runtime, mon
     honest = CpuEngine.logits
 
     class SmallMemory(CpuEngine):
-        def __init__(self, bundle: Bundle, batch_size: int, *, compile_network: bool = False) -> None:
-            super().__init__(bundle, batch_size)
+        def __init__(
+            self, bundle: Bundle, batch_size: int, threads: int = 1, *, compile_network: bool = False
+        ) -> None:
+            super().__init__(bundle, batch_size, threads)
             started.append(batch_size)
 
         def logits(self, samples: Sequence[Sample]) -> Logits:

@@ -4,6 +4,8 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import faust
 import numpy as np
@@ -17,7 +19,7 @@ app = faust.App(
     topic_partitions=6,
     topic_replication_factor=1,
     store="memory://",
-    datadir=os.path.join(os.environ["BENCH_STATE"], os.environ["BENCH_GROUP"]),
+    datadir=Path(os.environ["BENCH_STATE"]) / os.environ["BENCH_GROUP"],
     web_enabled=False,
     consumer_auto_offset_reset="earliest",
     key_serializer="raw",
@@ -30,7 +32,7 @@ _said: list[bool] = []
 
 
 @app.agent(sources)
-async def join(records) -> None:
+async def join(records: Any) -> None:
     """Keeps a key's payloads behind their number until the third answers."""
     async for key, value in records.items():
         if not _said:

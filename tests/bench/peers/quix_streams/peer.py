@@ -7,6 +7,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from quixstreams import Application, State
@@ -23,7 +25,7 @@ def main() -> None:
         processing_guarantee="exactly-once",
         auto_offset_reset="earliest",
         commit_interval=COMMIT_S,
-        state_dir=os.path.join(os.environ["BENCH_STATE"], os.environ["BENCH_GROUP"]),
+        state_dir=Path(os.environ["BENCH_STATE"]) / os.environ["BENCH_GROUP"],
         # Quix's own default of 100 ms would make each commit ten times as long, as it would ours.
         producer_extra_config={"compression.type": "lz4", "retry.backoff.ms": 2},
         loglevel="WARNING",
@@ -54,9 +56,9 @@ def mean(triple: bytes) -> bytes:
     return b"%d" % (int(np.frombuffer(triple, np.uint8).sum(dtype=np.uint32)) // len(triple))
 
 
-def say_first():
+def say_first() -> Callable[[bytes], None]:
     """Returns what says once that the first byte has been read."""
-    said = []
+    said: list[bool] = []
 
     def say(_value: bytes) -> None:
         if not said:

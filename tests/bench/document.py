@@ -1,0 +1,196 @@
+"""Writes `docs/benchmarks.md` from the newest figures in `results/`."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tests.bench.report import ROOT, newest
+
+FILE = ROOT / "docs" / "benchmarks.md"
+WORKS = ("small", "realistic")
+Record = Mapping[str, Any]
+
+_HEAD = """# Benchmarks
+
+Written by `make bench` (`python -m tests.bench report`) from [tests/bench/results](../tests/bench/results).
+
+Ratios count, taken side by side in one run, since machines differ. A figure is the median of its runs, with the
+range in parentheses. Bars are those of the project; one that was not reached is marked.
+
+The work: three topics of 6 partitions, one event of each per key, each up to 200 keys out of place; join, a stub for
+a model (the mean of the bytes, on batches of 64), one prediction a key. `small` is 3 x 200 B of payload, `realistic`
+16 + 6 + 2 KB. The clock runs from the first byte read until the last prediction is committed, as a reader with
+`isolation.level=read_committed` sees it. Every answer of every run is read back and compared: "exact" means that
+each key has one answer, and the right one. CPU and memory are those of the whole process, its start included; the
+broker runs on the same cores and is not counted.
+"""
+
+_PEERS_NOTE = """
+Each peer is written as its own documentation has it, in [tests/bench/peers](../tests/bench/peers). They and the bare
+loop take the records' values as bytes; trimodal decodes the Avro events, keeps deadlines and an offset map, and
+encodes whole predictions. Who is too slow for the whole work got the share of it that is shown. Pathway's clock
+starts at its first answer, up to half a second late: there is no earlier place in Python.
+"""
+
+
+def write() -> None:
+    """Writes the report."""
+    sections = [_pipeline(), _peers(), _latency(), _memory(), _scaling(), _model(), _indexer()]
+    FILE.write_text(_HEAD + "".join(section for section in sections if section), encoding="utf-8")
+
+
+def _pipeline() -> str:
+    parts = []
+    for record in _records("pipeline"):
+        parts.append(f"\n### {record['work']}\n\n" + _contenders(record))
+        if ratios := record.get("ratios"):
+            parts.append(
+                f"\ntrimodal / bare loop: {_figure(ratios['bare loop'], '.2f')}{_bar(ratios['bare loop'], 0.6)}\n"
+            )
+        parts.append(_where(record))
+    return _section("The pipeline without the model", "", parts)
+
+
+def _peers() -> str:
+    bars = {
+        "small": {"bare loop": 0.6, "Kafka Streams": 2.5, "Quix Streams": 4.0},
+        "realistic": {"bare loop": 0.6, "Kafka Streams": 8.0, "Quix Streams": 2.0},
+    }
+    parts = []
+    for record in _records("peers"):
+        parts.append(f"\n### {record['work']}\n\n" + _contenders(record))
+        rows = []
+        for name, ratios in record["ratios"].items():
+            bar = bars[record["work"]].get(name)
+            rows.append((f"trimodal / {name}", _figure(ratios, ".2f") + (_bar(ratios, bar) if bar else "")))
+        parts.append("\n" + _table(("", "times as fast"), rows))
+        parts += [f"\n{name} could not be installed: {reason}\n" for name, reason in record["missing"].items()]
+        parts.append(_where(record))
+    return _section("Beside the alternatives", _PEERS_NOTE, parts)
+
+
+def _latency() -> str:
+    rows = []
+    for record in _records("latency"):
+        bare = record["bare_transaction_ms"]
+        cells = [record["work"], f"{record['triples_per_s']:,}", f"{bare:.1f} ms"]
+        for name, bar in (("p50", 4), ("p99", 8)):
+            times = [value / bare for value in record[f"{name}_ms"]]
+            found = _figure(record[f"{name}_ms"], ".1f")
+            cells.append(f"{found} ms, {_figure(times, '.1f')} x{_bar(times, bar, at_most=True)}")
+        rows.append(cells)
+    note = (
+        "\nFrom a triple handed to its publisher's client until a reader outside has the committed prediction, at a "
+        "quarter of the saturated rate, beside the median of one bare transaction (64 records and the offsets).\n\n"
+    )
+    columns = ("", "triples/s", "bare transaction", "p50", "p99")
+    return _section("Latency", note, rows and [_table(columns, rows), *_places("latency")])
+
+
+def _memory() -> str:
+    rows = [
+        (record["work"], *(f"{_figure(mb)} MB" for mb in record["peak_mb"].values()),
+         _figure(record["ratios"], ".2f") + _bar(record["ratios"], 1.2, at_most=True))
+        for record in _records("memory")
+    ]  # fmt: skip
+    columns = ("", "10,000 triples", "100,000 triples", "ratio")
+    note = "\nPeak memory of the consumer in front of a backlog.\n\n"
+    return _section("Memory", note, rows and [_table(columns, rows), *_places("memory")])
+
+
+def _scaling() -> str:
+    rows = [
+        (record["work"], *(f"{_figure(rates)}" for rates in record["triples_per_s"].values()),
+         _figure(record["ratios"], ".2f") + _bar(record["ratios"], 1.5))
+        for record in _records("scaling")
+    ]  # fmt: skip
+    note = "\nTriples a second of one replica and of two. They and the broker share the cores of one machine.\n\n"
+    return _section("Two replicas", note, rows and [_table(("", "one", "two", "ratio"), rows), *_places("scaling")])
+
+
+def _model() -> str:
+    if (record := newest("model")) is None:
+        return ""
+    whole = record["triples_per_s"]
+    rows = []
+    for way, rates in record["bare_samples_per_s"].items():
+        ratios = [one / other for one, other in zip(whole, rates, strict=True)]
+        bar = _bar(ratios, 0.85) if "as shipped" in way else ""
+        rows.append((way, _figure(rates), _figure(ratios, ".2f") + bar))
+    note = (
+        "\nThe shipped bundle through the whole consumer (real events, media decoded, log-mel, predictions committed): "
+        f"{_figure(whole)} triples/s, {_figure(record['cpu_s_per_1000'], '.2f')} CPU s per 1,000. Beside it the bare "
+        "network on tensors that are ready, in the same run, several ways:\n\n"
+    )
+    return _section(
+        "The model on the CPU", note, [_table(("bare network", "samples/s", "consumer / bare"), rows), _where(record)]
+    )
+
+
+def _indexer() -> str:
+    if (record := newest("indexer")) is None:
+        return ""
+    rows = [(name, _figure(rates)) for name, rates in record["documents_per_s"].items()]
+    rows.append(("ratio", _figure(record["ratios"], ".2f")))
+    note = (
+        "\nPredictions from their topic into Elasticsearch, beside the client's own bulk helper on ready documents.\n\n"
+    )
+    return _section("The indexer", note, [_table(("", "documents/s"), rows), _where(record)])
+
+
+def _records(name: str) -> list[Record]:
+    return [record for work in WORKS if (record := newest(name, work=work)) is not None]
+
+
+def _contenders(record: Record) -> str:
+    rows = []
+    for name, one in record["contenders"].items():
+        if not one["triples_per_s"]:
+            rows.append((name, one["guarantee"], f"{one['triples']:,}", "failed", "", "", ""))
+            continue
+        exact = all(not (v["missing"] or v["doubled"] or v["wrong"]) for v in one["verdicts"])
+        rows.append(
+            (
+                name,
+                one["guarantee"],
+                f"{one['triples']:,}",
+                _figure(one["triples_per_s"]),
+                _figure(one["cpu_s_per_1000"], ".3f"),
+                _figure(one["peak_mb"]),
+                "exact" if exact else str(one["verdicts"][-1]),
+            )
+        )
+    columns = ("", "guarantee", "triples", "triples/s", "CPU s per 1,000", "peak MB", "answers")
+    return _table(columns, rows)
+
+
+def _section(title: str, note: str, parts: Sequence[str]) -> str:
+    return f"\n## {title}\n{note}{''.join(parts)}" if parts else ""
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _places(name: str) -> list[str]:
+    return [_where(record) for record in _records(name)[-1:]]
+
+
+def _where(record: Record) -> str:
+    place = record["machine"]
+    versions = ", ".join(f"{name} {place[name]}" for name in ("confluent-kafka", "fastavro", "numpy", "torch"))
+    return (
+        f"\n`{record['command']}` at {record['commit']}, {record['taken'][:10]}: {place['processor']}, "
+        f"{place['cores']} cores, {place['memory_gb']} GB, {place['platform']}, Python {place['python']}, {versions}.\n"
+    )
+
+
+def _figure(values: Sequence[float], form: str = ",.0f") -> str:
+    middle = format(statistics.median(values), form)
+    return middle if len(values) == 1 else f"{middle} ({min(values):{form}} to {max(values):{form}})"
+
+
+def _bar(values: Sequence[float], bar: float, *, at_most: bool = False) -> str:
+    reached = statistics.median(values) <= bar if at_most else statistics.median(values) >= bar
+    return f" (bar: {'≤' if at_most else '≥'} {bar:g}{'' if reached else '; **missed**'})"
