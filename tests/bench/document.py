@@ -84,7 +84,7 @@ def _latency() -> str:
         "quarter of the saturated rate, beside the median of one bare transaction (64 records and the offsets).\n\n"
     )
     columns = ("", "triples/s", "bare transaction", "p50", "p99")
-    return _section("Latency", note, rows and [_table(columns, rows), *_places("latency")])
+    return _section("Latency", note, _tabled("latency", columns, rows))
 
 
 def _memory() -> str:
@@ -95,7 +95,7 @@ def _memory() -> str:
     ]  # fmt: skip
     columns = ("", "10,000 triples", "100,000 triples", "ratio")
     note = "\nPeak memory of the consumer in front of a backlog.\n\n"
-    return _section("Memory", note, rows and [_table(columns, rows), *_places("memory")])
+    return _section("Memory", note, _tabled("memory", columns, rows))
 
 
 def _scaling() -> str:
@@ -105,7 +105,7 @@ def _scaling() -> str:
         for record in _records("scaling")
     ]  # fmt: skip
     note = "\nTriples a second of one replica and of two. They and the broker share the cores of one machine.\n\n"
-    return _section("Two replicas", note, rows and [_table(("", "one", "two", "ratio"), rows), *_places("scaling")])
+    return _section("Two replicas", note, _tabled("scaling", ("", "one", "two", "ratio"), rows))
 
 
 def _model() -> str:
@@ -173,8 +173,8 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _places(name: str) -> list[str]:
-    return [_where(record) for record in _records(name)[-1:]]
+def _tabled(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [_table(columns, rows), *(_where(record) for record in _records(name)[-1:])] if rows else []
 
 
 def _where(record: Record) -> str:
