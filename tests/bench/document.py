@@ -130,12 +130,16 @@ def _model() -> str:
 def _indexer() -> str:
     if (record := newest("indexer")) is None:
         return ""
-    rows = [(name, _figure(rates)) for name, rates in record["documents_per_s"].items()]
-    rows.append(("ratio", _figure(record["ratios"], ".2f")))
+    rows = []
+    for name in ("bare loop", "indexer"):
+        columns = ("documents_per_s", ",.0f"), ("cpu_s_per_1000", ".3f"), ("peak_mb", ",.0f")
+        rows.append((name, *(_figure([one[key] for one in record[name]], form) for key, form in columns)))
     note = (
-        "\nPredictions from their topic into Elasticsearch, beside the client's own bulk helper on ready documents.\n\n"
+        f"\n{record['predictions']:,} predictions from their topic into Elasticsearch, beside a loop of `consume` and "
+        "the client's bulk helper.\n\n"
     )
-    return _section("The indexer", note, [_table(("", "documents/s"), rows), _where(record)])
+    table = _table(("", "documents/s", "CPU s per 1,000", "peak MB"), rows)
+    return _section("The indexer", note, [table, f"\nindexer / bare loop: {_figure(record['ratios'], '.2f')}\n"])
 
 
 def _records(name: str) -> list[Record]:

@@ -1,6 +1,7 @@
 """Usual media become arrays as the spec says; anything else ends in Invalid or TooLarge with a sentence."""
 
 import io
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -48,6 +49,21 @@ def recording(
 
 def pitch(samples: npt.NDArray[np.int16]) -> int:
     return int(np.abs(np.fft.rfft(samples.astype(float) * np.hanning(len(samples)))).argmax())
+
+
+@pytest.mark.parametrize("rate", [16_000, 8_000])
+def test_a_plain_wav_file_is_read_as_libsndfile_would(rate: int) -> None:
+    audio = file_bytes(np.random.default_rng(0).integers(-32_768, 32_768, rate, np.int16), rate, SpeechEncoding.WAV)
+    # A chunk that nobody knows before the samples: the same file, but not a plain one.
+    odd = audio[:4] + struct.pack("<I", len(audio)) + audio[8:36] + b"note" + struct.pack("<I", 0) + audio[36:]
+    plain, read = (decode_speech(speech(data, rate, SpeechEncoding.WAV), SPEECH) for data in (audio, odd))
+    assert np.array_equal(plain, read)
+
+
+def test_a_wav_file_of_another_rate_than_the_event_says_is_refused() -> None:
+    audio = file_bytes(tone(8_000), 8_000, SpeechEncoding.WAV)
+    with pytest.raises(Invalid, match="sample_rate is 16000 but its file's is 8000"):
+        decode_speech(speech(audio, 16_000, SpeechEncoding.WAV), SPEECH)
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from pipeline.events.errors import Invalid, RecordError, TooLarge
 from pipeline.events.records import ImageEncoding, ImageEvent
 from pipeline.model.media import decode_image
+from pipeline.model.pictures import _quantile
 from pipeline.model.specs import ImageSpec
 
 SPEC = ImageSpec()
@@ -29,6 +30,12 @@ def drawing(width: int = 200, height: int = 200, ink: int = 255, ground: int = 0
     box = [width * 0.25, height * 0.125, width * 0.5, height * 0.5]
     ImageDraw.Draw(picture).rectangle(box, fill=ink)
     return picture
+
+
+@given(levels=st.lists(st.integers(0, 255), min_size=1, max_size=200), share=st.sampled_from([0.02, 0.5, 0.98]))
+def test_levels_have_the_quantiles_that_numpy_finds(levels: list[int], share: float) -> None:
+    ordered = np.sort(np.array(levels, np.uint8))
+    assert _quantile(ordered, share) == pytest.approx(float(np.quantile(ordered, share)), abs=1e-9)
 
 
 def event(picture: Image.Image, encoding: ImageEncoding = PNG, **options: object) -> ImageEvent:

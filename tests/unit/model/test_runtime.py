@@ -139,9 +139,7 @@ def test_out_of_memory_halves_the_batch_size_and_remembers(runtime: Runtime, mon
     honest = CpuEngine.logits
 
     class SmallMemory(CpuEngine):
-        def __init__(
-            self, bundle: Bundle, batch_size: int, threads: int = 1, *, compile_network: bool = False
-        ) -> None:
+        def __init__(self, bundle: Bundle, batch_size: int, threads: int = 1, *, compile_network: bool = False) -> None:
             super().__init__(bundle, batch_size, threads)
             started.append(batch_size)
 
