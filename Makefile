@@ -41,8 +41,8 @@ format: $(INSTALLED) ## Format the code.
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## Measure the pipeline on the local stack.
-	@$(BIN)/python -m tests.bench
+bench: $(INSTALLED) ## Measure everything beside the alternatives, and write docs/benchmarks.md (ARGS="pipeline --scale 0.1").
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 clean: ## Stop the local stack and remove what was made: .venv, .local and caches.
 	@if test -x $(BIN)/trimodal; then $(BIN)/trimodal stack down --wipe; fi

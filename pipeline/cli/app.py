@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from consumers.board.errors import CannotServe
 from consumers.errors import ModelMismatch
-from pipeline.cli import context, dead_letters, index, model, offsets, produce, run, stack, topics
+from pipeline.cli import bench, context, dead_letters, index, model, offsets, produce, run, stack, topics
 from pipeline.cli.audit import audit
 from pipeline.cli.consume import consume
 from pipeline.cli.demo import demo
@@ -69,6 +69,7 @@ app.command()(explain)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(offsets.app, name="offsets")
 app.add_typer(model.app, name="model")
+app.add_typer(bench.app, name="bench")
 app.command(name="settings")(show_settings)
 app.command()(demo)
 

@@ -69,6 +69,11 @@ class CudaEngine:
         slot.flight = _CudaFlight(slot, len(samples))
         return slot.flight
 
+    @torch.inference_mode()
+    def compute(self, rows: int, times: int) -> None:
+        """Replays the graph for whole samples; see `pipeline.model.engines.Engine`."""
+        self._graphs.replay(self._graphs.size_for(rows), times)
+
     def land(self) -> None:
         """Collects all that is in flight."""
         for slot in self._slots:
@@ -136,6 +141,14 @@ class _Graphs:
         graph, logits = self._graphs[len(batch.present), complete]
         graph.replay()
         return logits
+
+    def replay(self, size: int, times: int) -> None:
+        """Computes what the inputs hold, so many times, and waits."""
+        graph, _ = self._graphs[size, True]
+        with torch.cuda.stream(self.stream):
+            for _ in range(times):
+                graph.replay()
+        self.stream.synchronize()
 
     def _capture(self, size: int, *, complete: bool) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         speech, image, sensor, present = self._inputs.first(size)

@@ -39,6 +39,10 @@ class Engine(Protocol):
         """
         ...
 
+    def compute(self, rows: int, times: int) -> None:
+        """Takes what the input buffers hold through the network, so many times, and waits. For measuring."""
+        ...
+
     def land(self) -> None:
         """Waits for all flights and launches no more: none needs the engine's memory now. Raises as `launch` does."""
         ...
@@ -55,15 +59,22 @@ class CpuEngine:
         self._network = compiled(bundle.network) if compile_network else bundle.network
         self._specs = bundle.manifest.specs
         self._threads = threads
-        self._capacity = max(-(-batch_size // threads), min(batch_size, _SMALLEST_PART))
+        self._capacity = self._part(batch_size)
         self._own = threading.local()
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix="network")
 
     def launch(self, samples: Sequence[Sample]) -> Flight:
         """Starts a batch; see `Engine`."""
-        size = max(-(-len(samples) // self._threads), min(len(samples), _SMALLEST_PART))
+        size = self._part(len(samples))
         parts = [samples[start : start + size] for start in range(0, len(samples), size)]
         return _CpuFlight([self._workers.submit(self.logits, part) for part in parts])
+
+    def compute(self, rows: int, times: int) -> None:
+        """Computes with zeros or what came last; see `Engine`."""
+        size = self._part(rows)
+        parts = [min(size, rows - start) for start in range(0, rows, size)]
+        for part in [self._workers.submit(self._compute, part, times) for part in parts]:
+            part.result()
 
     def land(self) -> None:
         """Waits until no thread is busy."""
@@ -72,14 +83,27 @@ class CpuEngine:
     @torch.inference_mode()
     def logits(self, samples: Sequence[Sample]) -> Logits:
         """Returns float32 [samples, classes] of a part of a batch; raises as `Engine.launch` does."""
-        if not hasattr(self._own, "buffers"):
-            self._own.buffers = allocate(self._capacity, self._specs, torch.device("cpu"))
-        buffers: Buffers = self._own.buffers
+        buffers = self._own_buffers()
         fill(buffers, samples)
         speech, image, sensor, present = buffers.first(len(samples))
         complete = all(sample.is_complete for sample in samples)
         logits: Logits = self._network(speech, image, sensor, None if complete else present).logits.numpy()
         return logits
+
+    @torch.inference_mode()
+    def _compute(self, rows: int, times: int) -> None:
+        speech, image, sensor, _ = self._own_buffers().first(rows)
+        for _ in range(times):
+            self._network(speech, image, sensor, None)
+
+    def _part(self, rows: int) -> int:
+        return max(-(-rows // self._threads), min(rows, _SMALLEST_PART))
+
+    def _own_buffers(self) -> Buffers:
+        if not hasattr(self._own, "buffers"):
+            self._own.buffers = allocate(self._capacity, self._specs, torch.device("cpu"))
+        buffers: Buffers = self._own.buffers
+        return buffers
 
 
 class _CpuFlight:

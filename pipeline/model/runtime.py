@@ -114,6 +114,20 @@ class Runtime:
         except (WrongShape, RuntimeError):
             return Pending(self, samples, None)
 
+    def compute(self, rows: int, times: int) -> None:
+        """Takes `rows` samples of anything through the network so many times, without copying. For measuring.
+
+        Raises:
+            ValueError: More rows than the batch size.
+            InferenceFailed: The model cannot answer.
+        """
+        if rows > self.batch_size:
+            raise ValueError(f"{rows} rows are more than the batch size {self.batch_size}")
+        if self._engine is None:
+            self.warm_up()
+        assert self._engine is not None
+        self._engine.compute(rows, times)
+
     def _conclude(self, samples: Sequence[Sample], flights: Sequence[Flight] | None) -> Probabilities:
         if not samples:
             return np.empty((0, len(self.bundle.manifest.labels)), np.float32)

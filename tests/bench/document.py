@@ -65,7 +65,7 @@ def _peers() -> str:
             rows.append((f"trimodal / {name}", _figure(ratios, ".2f") + (_bar(ratios, bar) if bar else "")))
         parts.append("\n" + _table(("", "times as fast"), rows))
         parts += [f"\n{name} could not be installed: {reason}\n" for name, reason in record["missing"].items()]
-        parts.append(_where(record))
+        parts.append(f"\n{', '.join(record['versions'])}.\n{_where(record)}")
     return _section("Beside the alternatives", _PEERS_NOTE, parts)
 
 

@@ -9,7 +9,7 @@ from tests.bench.clock import say_first
 
 def await_first(settings: Settings) -> None:
     """Waits for the first record of any source, and says so."""
-    received = [metrics.RECORDS.labels(topic)._value for topic in settings.topics.sources]
-    while not any(count.get() for count in received):
+    labels = [{"topic": topic} for topic in settings.topics.sources]
+    while not any(metrics.REGISTRY.get_sample_value("trimodal_records_total", label) for label in labels):
         time.sleep(0.001)
     say_first()

@@ -1,6 +1,7 @@
 """Who is compared: how each is installed and started, and the guarantee it really gives."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,14 @@ def all_peers() -> Iterator[tuple[str, Contender | NotInstalled]]:
             yield name, way()
         except NotInstalled as error:
             yield name, error
+
+
+def versions() -> list[str]:
+    """Returns the versions of the peers, as they are asked for."""
+    asked = [line for file in sorted(HERE.glob("*/requirements.txt")) for line in file.read_text().split()]
+    pom = (HERE / "kafka_streams" / "pom.xml").read_text()
+    streams = re.search(r"<artifactId>kafka-streams</artifactId>\s*<version>(.*?)</version>", pom)
+    return [f"kafka-streams=={streams[1] if streams else 'unknown'}", *(line for line in asked if "==" in line)]
 
 
 def _state(peer: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from tests.bench.backlog import Work
 from tests.bench.comparison import bare_loop, ratios, run_in_turn, spread, trimodal
-from tests.bench.peers.catalogue import NotInstalled, all_peers
+from tests.bench.peers.catalogue import NotInstalled, all_peers, versions
 from tests.bench.pipeline import WORKS, show
 from tests.bench.report import keep
 
@@ -42,5 +42,6 @@ def _compare(servers: str, work: Work, runs: int, missing: dict[str, str]) -> No
             "contenders": contenders,
             "ratios": {name: [round(value, 3) for value in values] for name, values in beside.items()},
             "missing": missing,
+            "versions": versions(),
         },
     )
