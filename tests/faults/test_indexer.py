@@ -1,4 +1,4 @@
-"""The indexer while Elasticsearch is down, overloaded or picky; a crash between bulk and commit is tried elsewhere."""
+"""The indexer while Elasticsearch is down, overloaded or picky, and killed between bulk and commit."""
 
 import http.client
 import os
@@ -30,15 +30,19 @@ def workplace(cluster: Cluster) -> Workplace:
     return Workplace.made(cluster.addresses)
 
 
-@contextmanager
-def indexer(place: Workplace, **environment: str) -> Iterator["subprocess.Popen[str]"]:
-    """Runs an indexer, which ends well when it is told to."""
-    process = subprocess.Popen(
+def start(place: Workplace, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
         [sys.executable, "-m", "tests.integration.indexer_process"],
         env={**os.environ, **place.environment(), **environment},
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@contextmanager
+def indexer(place: Workplace, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+    """Runs an indexer, which ends well when it is told to."""
+    process = start(place, **environment)
     try:
         yield process
         process.send_signal(signal.SIGTERM)
@@ -87,6 +91,23 @@ def test_elasticsearch_down_for_a_minute(workplace: Workplace, cluster: Cluster)
         await_documents(workplace, COUNT)
         result.recovery_s = round(time.monotonic() - up_s, 1)
     check(workplace, result, sorted(f"id-{number}" for number in range(COUNT)))
+
+
+@pytest.mark.slow_faults
+def test_indexer_killed_between_bulk_and_commit(workplace: Workplace) -> None:
+    result = Result("indexer killed between bulk and commit")
+    publish(workplace, range(500))
+    killed = start(workplace, TEST_KILL="before-commit")
+    killed.communicate(timeout=PATIENCE_S)
+    assert killed.returncode == -signal.SIGKILL
+    killed_s = time.monotonic()
+    already = len(workplace.indexed())
+    result.note(f"kill -9 of the indexer, {already} documents indexed and nothing committed")
+    assert 0 < already < 500
+    with indexer(workplace):
+        await_documents(workplace, 500)
+        result.recovery_s = round(time.monotonic() - killed_s, 1)
+    check(workplace, result, sorted(f"id-{number}" for number in range(500)))
 
 
 class Overloaded(ThreadingHTTPServer):
@@ -142,7 +163,9 @@ def test_elasticsearch_answers_429(workplace: Workplace) -> None:
         host, port = overloaded.server_address[:2]
         result.note("429 to the first five bulk requests")
         with indexer(workplace, TRIMODAL_ELASTICSEARCH__URL=f"http://{host!s}:{port}"):
+            started_s = time.monotonic()
             await_documents(workplace, 500)
+            result.recovery_s = round(time.monotonic() - started_s, 1)
     finally:
         overloaded.shutdown()
         serving.join()

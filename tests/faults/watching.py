@@ -3,12 +3,15 @@
 import re
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 
+from pipeline.events.records import Modality
 from pipeline.join import offset_map
 from pipeline.join.tracker import Position
 from pipeline.kafka.contract import TopicPartition
 from pipeline.kafka.offsets import OffsetQueries
+from pipeline.kafka.reader import TopicReader
 from tests.support.world import WAIT_S, World
 
 
@@ -17,6 +20,24 @@ def await_true(what: str, happened: Callable[[], bool], within_s: float = WAIT_S
     deadline = time.monotonic() + within_s
     while not happened():
         assert time.monotonic() < deadline, f"not in {within_s} s: {what}"
+
+
+def left_open(world: World) -> tuple[int, set[bytes]]:
+    """Returns how many delivered records have no outcome yet, and those of their keys of which all inputs were read.
+
+    The keys are read from the topics; a key is expected to be used once.
+    """
+    positions = {where: position for where, (position, _) in committed(world).items()}
+    read: Counter[bytes] = Counter()
+    unfinished: set[bytes] = set()
+    with TopicReader(world.settings.kafka, "test") as reader:
+        for batch in reader.read({where: range(position.high) for where, position in positions.items()}):
+            for message in batch:
+                key = message.key or b""
+                read[key] += 1
+                if message.offset in positions[TopicPartition(message.topic, message.partition)].unfinished:
+                    unfinished.add(key)
+    return sum(len(p.unfinished) for p in positions.values()), {key for key in unfinished if read[key] == len(Modality)}
 
 
 def metric(world: World, replica: str, name: str) -> float:
