@@ -60,7 +60,7 @@ def fusion_consumer(
         Inspector(records, partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes),
         _inference(settings, records, bundle, predictor),
         OutputBuilder(records, settings, bundle.manifest, tracer=tracer),
-        lambda listener: connect(settings, listener),
+        lambda listener: connect(settings, listener, partitions),
         health,
     )
 
@@ -116,7 +116,7 @@ def _inference(settings: Settings, codec: Codec, bundle: Bundle, predictor: Pred
     )
 
 
-def connect(settings: Settings, listener: PartitionListener) -> tuple[Source, Committer]:
+def connect(settings: Settings, listener: PartitionListener, partitions: int) -> tuple[Source, Committer]:
     """Makes the sink first: taking the transactional id ends a predecessor's open transaction."""
     sink = KafkaSink(settings.kafka, settings.topics)
-    return KafkaSource(settings.kafka, settings.topics, listener), Committer(sink)
+    return KafkaSource(settings.kafka, settings.topics, listener, partitions), Committer(sink)

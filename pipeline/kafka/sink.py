@@ -8,13 +8,14 @@ from confluent_kafka import TopicPartition as ClientTopicPartition
 
 from pipeline.kafka.clients import Properties, common
 from pipeline.kafka.contract import Transaction
-from pipeline.kafka.errors import AbortNeeded, Fatal, KafkaFailure, Retriable, translated
+from pipeline.kafka.errors import AbortNeeded, Fatal, Fenced, KafkaFailure, Retriable, translated
 from pipeline.kafka.topics import dead_letter_message_bytes
 from pipeline.settings import KafkaSettings, TopicSettings
 from pipeline.telemetry.logs import logger
 from pipeline.telemetry.watchdog import Watchdog
 
 MAX_NEW_PRODUCERS = 5
+FENCED_AGAIN_S = 1.0
 _log = logger(__name__)
 
 
@@ -28,7 +29,8 @@ class KafkaSink:
     * a fatal one, or a commit or abort whose end is not known: a new producer, which fences the old one and ends
       its transaction, then AbortNeeded, so that the caller reads what happened from the committed offsets
       (librdkafka has no KIP-890). After `MAX_NEW_PRODUCERS` in a row without a commit: Fatal, since two processes
-      of one name would fence each other for ever. While no broker answers it waits, for as long as it takes.
+      of one name would fence each other for ever, and each time it is fenced again it waits longer, so that the group
+      can end the older of them before. While no broker answers it waits, for as long as it takes.
     """
 
     def __init__(self, kafka: KafkaSettings, topics: TopicSettings, watchdog: Watchdog | None = None) -> None:
@@ -112,6 +114,8 @@ class KafkaSink:
                 f"{name}, give each its own --replica; otherwise look at the broker's log."
             ) from cause
         _log.warning("kafka producer replaced", cause=str(cause))
+        if isinstance(cause, Fenced):
+            time.sleep((self._new_producers - 1) * FENCED_AGAIN_S)
         while True:
             try:
                 self._producer = self._start()

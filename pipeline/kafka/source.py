@@ -40,10 +40,20 @@ class KafkaSource:
     """A static member of the consumer group, under the classic `range` assignor, which keeps lanes whole.
 
     Rebalances are eager: all partitions are revoked, then all that are ours now are assigned.
+
+    Args:
+        kafka: brokers, group and replica.
+        topics: the sources.
+        listener: is told of rebalances.
+        partitions: how many each source topic has; with another number, keys belong elsewhere.
     """
 
-    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, listener: PartitionListener) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, topics: TopicSettings, listener: PartitionListener, partitions: int
+    ) -> None:
         self._settings = kafka
+        self._sources = topics.sources
+        self._partitions = partitions
         self._listener = listener
         self._call_timeout_s = kafka.call_timeout_ms / 1_000
         self._rebalanced = False
@@ -99,6 +109,7 @@ class KafkaSource:
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
         self._rebalanced = True
+        self._check_partitions()
         begin = {TopicPartition(p.topic, p.partition): self._start(p) for p in self._committed(partitions)}
         starts = self._listener.assigned(begin)
         self._starts = {where: self._still_there(where, offset) for where, offset in starts.items()}
@@ -134,6 +145,19 @@ class KafkaSource:
                     raise failure from error
                 _log.info("kafka asked again", problem=str(failure))
                 time.sleep(ASK_AGAIN_S)
+
+    def _check_partitions(self) -> None:
+        for topic in self._sources:
+            listed = self._patiently(
+                f"asking for the partitions of {topic}",
+                lambda topic=topic: self._consumer.list_topics(topic, self._call_timeout_s).topics[topic],
+            )
+            if listed.error is None and len(listed.partitions) != self._partitions:
+                raise Fatal(
+                    f"{topic} has {len(listed.partitions)} partitions, and this replica began with {self._partitions}: "
+                    "keys belong elsewhere now. Restart all replicas once the partition counts of the source topics "
+                    "are equal (see `trimodal topics list`)."
+                )
 
     def _start(self, committed: ClientTopicPartition) -> Committed | Fresh:
         if committed.error is not None:

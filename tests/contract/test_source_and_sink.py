@@ -99,7 +99,7 @@ class RealKafka:
         self._open: list[Source | Sink] = []
 
     def source(self, listener: PartitionListener, replica: str = "a") -> Source:
-        source = KafkaSource(self._settings(replica), self.topics, listener)
+        source = KafkaSource(self._settings(replica), self.topics, listener, PARTITIONS)
         self._open.append(source)
         return source
 

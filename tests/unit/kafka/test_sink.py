@@ -54,10 +54,12 @@ class ScriptedProducer:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every look at the clock finds it a minute later, so that no call is tried twice."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Every look at the clock finds it a minute later, so that no call is tried twice; notes who sleeps how long."""
+    slept: list[float] = []
     ticks = count(0, 60)
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(ticks), sleep=slept.append))
+    return slept
 
 
 NewSink = Callable[[Script], KafkaSink]
@@ -114,7 +116,7 @@ def test_while_no_broker_answers_it_waits(sink_of: NewSink) -> None:
     sink.commit(TRANSACTION)
 
 
-def test_two_of_one_name_do_not_fence_each_other_for_ever(sink_of: NewSink) -> None:
+def test_two_of_one_name_do_not_fence_each_other_for_ever(sink_of: NewSink, clock: list[float]) -> None:
     script = Script(commit_transaction=[FENCED] * (MAX_NEW_PRODUCERS + 1))
     sink = sink_of(script)
     for _ in range(MAX_NEW_PRODUCERS):
@@ -122,3 +124,4 @@ def test_two_of_one_name_do_not_fence_each_other_for_ever(sink_of: NewSink) -> N
             sink.commit(TRANSACTION)
     with pytest.raises(Fatal, match=r"another process runs as trimodal-fusion-a, give each its own --replica"):
         sink.commit(TRANSACTION)
+    assert clock == [0, 1, 2, 3, 4], "each waits longer for the group to end the older one"
