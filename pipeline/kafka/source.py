@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
@@ -148,16 +149,19 @@ class KafkaSource:
 
     def _check_partitions(self) -> None:
         for topic in self._sources:
-            listed = self._patiently(
-                f"asking for the partitions of {topic}",
-                lambda topic=topic: self._consumer.list_topics(topic, self._call_timeout_s).topics[topic],
-            )
-            if listed.error is None and len(listed.partitions) != self._partitions:
+            count = self._patiently(f"asking for the partitions of {topic}", partial(self._count_partitions, topic))
+            if count != self._partitions:
                 raise Fatal(
-                    f"{topic} has {len(listed.partitions)} partitions, and this replica began with {self._partitions}: "
+                    f"{topic} has {count} partitions, and this replica began with {self._partitions}: "
                     "keys belong elsewhere now. Restart all replicas once the partition counts of the source topics "
                     "are equal (see `trimodal topics list`)."
                 )
+
+    def _count_partitions(self, topic: str) -> int:
+        listed = self._consumer.list_topics(topic, self._call_timeout_s).topics[topic]
+        if listed.error is not None:
+            raise KafkaException(listed.error)
+        return len(listed.partitions)
 
     def _start(self, committed: ClientTopicPartition) -> Committed | Fresh:
         if committed.error is not None:

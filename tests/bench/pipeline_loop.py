@@ -62,11 +62,12 @@ def main() -> None:
     logs.configure(settings.monitoring, program="bench")
     manifest = load_bundle(settings.serving.model_path or SHIPPED).manifest
     codec = Codec()
-    inspector = Inspector(
-        codec, settings.topics.partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes
-    )
+    partitions = settings.topics.partitions
+    inspector = Inspector(codec, partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes)
     outputs = OutputBuilder(codec, settings, manifest)
-    consumer = FusionConsumer(settings, inspector, MeanOfBytes(), outputs, lambda listener: connect(settings, listener))
+    consumer = FusionConsumer(
+        settings, inspector, MeanOfBytes(), outputs, lambda listener: connect(settings, listener, partitions)
+    )
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     worker = threading.Thread(target=consumer.run, args=(stop,))

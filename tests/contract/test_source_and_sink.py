@@ -3,9 +3,10 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from pipeline.join.partitioner import partition_of
 from pipeline.kafka.admin import TopicAdmin
@@ -29,7 +30,7 @@ from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.sink import KafkaSink
 from pipeline.kafka.source import KafkaSource
 from pipeline.settings import KafkaSettings, TopicSettings
-from tests.support.memory import MemoryBroker, MemorySink, MemorySource
+from tests.support.memory import Ending, MemoryBroker, MemorySink, MemorySource
 
 PARTITIONS = 2
 WAIT_S = 40.0
@@ -47,6 +48,9 @@ class Listener:
         self.assignments = 0
         self.revocations = 0
 
+    def in_revoked(self) -> None:
+        """Does nothing."""
+
     def assigned(self, starts: Mapping[TopicPartition, Committed | Fresh]) -> Mapping[TopicPartition, int]:
         self.starts = starts
         self.assignments += 1
@@ -54,6 +58,7 @@ class Listener:
 
     def revoked(self) -> None:
         self.revocations += 1
+        self.in_revoked()
 
     def lost(self) -> None:
         self.revocations += 1
@@ -68,6 +73,7 @@ class Broker(Protocol):
     def sink(self, replica: str = "a") -> Sink: ...
     def publish(self, topic: str, partition: int, values: Sequence[bytes]) -> None: ...
     def published(self, topic: str) -> list[bytes | None]: ...
+    def end_unknown(self, sink: Sink, *, committed: bool) -> None: ...
 
 
 class InMemory:
@@ -87,6 +93,26 @@ class InMemory:
 
     def published(self, topic: str) -> list[bytes | None]:
         return [message.value for message in self._broker.records(topic)]
+
+    def end_unknown(self, sink: Sink, *, committed: bool) -> None:
+        self._broker.endings.append(Ending.UNKNOWN_COMMITTED if committed else Ending.UNKNOWN_ABORTED)
+
+
+class SilentProducer:
+    """Never says that a commit is through."""
+
+    def __init__(self, producer: Any, committed: bool) -> None:
+        self._producer = producer
+        self._committed = committed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def commit_transaction(self, timeout_s: float) -> None:
+        if self._committed:
+            self._producer.commit_transaction(timeout_s)
+            self._committed = False
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, retriable=True))
 
 
 class RealKafka:
@@ -120,13 +146,22 @@ class RealKafka:
             batches = reader.read({where: range(end) for where, end in ends.items()})
             return [message.value for batch in batches for message in batch]
 
+    def end_unknown(self, sink: Sink, *, committed: bool) -> None:
+        """Lets the client's answer to the next commit get lost, and the commit itself too unless it is `committed`."""
+        assert isinstance(sink, KafkaSink)
+        sink._producer = SilentProducer(sink._producer, committed)
+
     def close(self) -> None:
         for client in reversed(self._open):
             client.close()
 
     def _settings(self, replica: str) -> KafkaSettings:
         return KafkaSettings(
-            bootstrap_servers=self._servers, group=self._name, replica=replica, session_timeout_ms=6_000
+            bootstrap_servers=self._servers,
+            group=self._name,
+            replica=replica,
+            session_timeout_ms=6_000,
+            call_timeout_ms=5_000,
         )
 
 
@@ -261,3 +296,38 @@ def test_the_backlog_is_what_is_still_to_be_delivered(broker: Broker) -> None:
     assert source.backlog()[where] == 25 - len(values(arrivals, where)) > 0
     poll_until(source, lambda got: where in ends(got))
     assert source.backlog()[where] == 0
+
+
+def test_what_is_finished_is_committed_before_the_lanes_go(broker: Broker) -> None:
+    listener, newcomer = Listener(), Listener()
+    source, sink = broker.source(listener), broker.sink()
+    poll_until(source, lambda _: listener.assignments > 0)
+    offsets = {where: Committed(1, "x") for where in everything(broker)}
+    for where in offsets:
+        broker.publish(where.topic, where.partition, [b"1"])
+    outputs = [Output(broker.topics.predictions, b"k", b"last")]
+
+    def commit() -> None:
+        sink.commit(Transaction(outputs, offsets, source.group_metadata()))
+
+    listener.in_revoked = commit  # type: ignore[method-assign]
+    other = broker.source(newcomer, "b")
+    poll_until(other, lambda _: len(newcomer.starts) == len(listener.starts) == 3, source)
+    assert broker.published(broker.topics.predictions) == [b"last"]
+    assert set((listener.starts | newcomer.starts).values()) == {Committed(1, "x")}
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
+def test_what_became_of_a_commit_whose_end_is_unknown_is_read(broker: Broker, committed: bool) -> None:
+    where = TopicPartition(broker.topics.sources[0], 0)
+    broker.publish(where.topic, 0, [b"1", b"2"])
+    listener = Listener()
+    source, sink = broker.source(listener), broker.sink()
+    poll_until(source, all_ends(broker))
+    broker.end_unknown(sink, committed=committed)
+    outputs = [Output(broker.topics.predictions, b"k", b"p")]
+    with pytest.raises(AbortNeeded):
+        sink.commit(Transaction(outputs, {where: Committed(1, "x")}, source.group_metadata()))
+    source.rewind()
+    assert listener.starts[where] == (Committed(1, "x") if committed else Fresh(0))
+    assert broker.published(broker.topics.predictions) == ([b"p"] if committed else [])
