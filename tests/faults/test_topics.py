@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from functools import partial
 
 import pytest
 from confluent_kafka import Producer
@@ -14,6 +15,7 @@ from pipeline.kafka.auditing import run_audit
 from pipeline.kafka.offsets import OffsetQueries
 from tests.faults.conftest import NewScenario
 from tests.faults.scenario import Scenario, stopped
+from tests.faults.watching import await_true
 from tests.support.events import encoded
 from tests.support.world import WAIT_S
 
@@ -57,10 +59,20 @@ def test_retention_deletes_below_the_committed_offset(scenario: NewScenario) -> 
 
 
 def grow(here: Scenario, topics: tuple[str, ...], partitions: int) -> None:
+    """Returns when every broker knows."""
     wanted = [NewPartitions(topic, partitions) for topic in topics]
     client = admin(here)
     for answer in client.create_partitions(wanted).values():
         answer.result(timeout=WAIT_S)
+
+    for server in here.settings.kafka.bootstrap_servers.split(","):
+        asked = AdminClient({"bootstrap.servers": server})
+        for topic in topics:
+            await_true(f"{server} knows how many {topic} has", partial(has_partitions, asked, topic, partitions))
+
+
+def has_partitions(asked: AdminClient, topic: str, partitions: int) -> bool:
+    return len(asked.list_topics(topic, WAIT_S).topics[topic].partitions) == partitions
 
 
 @pytest.mark.slow_faults
