@@ -56,7 +56,7 @@ def test_model_ten_times_too_slow(scenario: NewScenario) -> None:
     assert report.predictions == TRIPLES + BATCH
     assert report.dead_letters == {}
     assert metric(here, "a", "trimodal_pauses_total") > 0
-    assert most_lag > TRIPLES
+    assert most_lag > TRIPLES / 2
     assert most_waiting < MAX_BYTES + 64 * MIB
     assert most_bytes < MAX_BYTES + CONSTANT
     assert stopped(replica) == 0
