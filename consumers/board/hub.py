@@ -29,7 +29,7 @@ class _Viewer:
 
 
 class Hub:
-    """Belongs to an event loop; only `say` and `show` may be called from other threads.
+    """Belongs to an event loop; only `say`, `show` and `close` may be called from other threads.
 
     Args:
         max_viewers: most browsers at a time.
@@ -53,10 +53,8 @@ class Hub:
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """Ends every stream, and lets no new one begin."""
-        self._closed = True
-        for viewer in self._viewers:
-            viewer.news.set()
+        """Ends every stream, and lets no new one last."""
+        self._call(self._end)
 
     def say(self, kind: str, state: Any) -> None:
         """Tells a state: a dataclass that becomes a JSON object."""
@@ -65,6 +63,10 @@ class Hub:
     def show(self, kind: str, sample: Any) -> None:
         """Shows a sample, of a kind in `SAMPLES_KEPT`."""
         self._call(self._add_sample, kind, _event(kind, sample))
+
+    def glance(self) -> bytes:
+        """Returns what is known as server-sent events, for one look."""
+        return b"".join((*self._states.values(), *self._kept()))
 
     def watch(self) -> AsyncIterator[bytes]:
         """Returns a stream of server-sent events for one browser: what is known, then what comes, until `close`.
@@ -76,11 +78,14 @@ class Hub:
             raise TooManyViewers(
                 f"{self._max_viewers} browsers are watching, which is board.max_viewers: close one, or raise it."
             )
-        kept = [sample for samples in self._samples.values() for sample in samples]
+        kept = self._kept()
         viewer = _Viewer(dict(self._states), deque(kept, maxlen=SAMPLES_WAITING + len(kept)))
         viewer.news.set()
         self._viewers.add(viewer)
         return self._stream(viewer)
+
+    def _kept(self) -> list[bytes]:
+        return [sample for samples in self._samples.values() for sample in samples]
 
     async def _stream(self, viewer: _Viewer) -> AsyncIterator[bytes]:
         try:
@@ -96,6 +101,11 @@ class Hub:
         assert self._loop is not None
         with suppress(RuntimeError):  # the loop is closed: nobody watches any more
             self._loop.call_soon_threadsafe(what, *arguments)
+
+    def _end(self) -> None:
+        self._closed = True
+        for viewer in self._viewers:
+            viewer.news.set()
 
     def _set_state(self, kind: str, event: bytes) -> None:
         self._states[kind] = event

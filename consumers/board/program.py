@@ -1,5 +1,6 @@
 """The board put together and served: a thread that reads, one that watches the lanes, one for the browsers."""
 
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -80,6 +81,8 @@ class Board:
         reading = self._thread("board-feed", lambda: self._feed.run(stop), stop)
         watching = self._thread("board-lanes", lambda: self._watch.run(stop), stop)
         stop.wait()
+        self._hub.close()
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # those who do not read are cut off: no news
         self._server.should_exit = True
         for thread in (served, reading, watching):
             thread.join(THREAD_END_S)

@@ -19,6 +19,7 @@ from pipeline.search.queries import Found
 STATIC = Path(__file__).parent / "static"
 MAX_QUERY_CHARACTERS = 2_000
 MAX_FOUND = 200
+EVENTS = "text/event-stream"
 Search = Callable[[str, int], Found]
 
 
@@ -35,7 +36,6 @@ def web_app(hub: Hub, search: Search, names: frozenset[str] | None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         hub.open()
         yield
-        hub.close()
 
     app = FastAPI(title="trimodal", openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, names=names)
@@ -46,12 +46,14 @@ def web_app(hub: Hub, search: Search, names: frozenset[str] | None) -> FastAPI:
         return FileResponse(STATIC / "index.html")
 
     @app.get("/events")
-    async def events() -> Response:
+    async def events(*, still: bool = False) -> Response:
+        if still:
+            return Response(hub.glance(), media_type=EVENTS)
         try:
             stream = hub.watch()
         except TooManyViewers as error:
             return _problem(503, str(error))
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        return StreamingResponse(stream, media_type=EVENTS, headers={"X-Accel-Buffering": "no"})
 
     @app.get("/search")
     def found(

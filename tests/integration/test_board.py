@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from pipeline.cli.demo import screenshot
 from pipeline.events.records import DeadLetter, Modality, Prediction, Reason, SourceOffset
 from pipeline.join.tracker import Position
 from pipeline.kafka.contract import Output
@@ -39,6 +41,7 @@ ALL = tuple(Modality)
 FRESH_MS = 2_000
 PATIENCE_MS = 30_000
 ENDS_WITHIN_S = 8
+PARTIAL_BAR = (0xD9, 0xA4, 0x41)
 HOSTILE = """<img src=x onerror="document.title='taken'">"""
 PHONE = {"width": 375, "height": 700}
 
@@ -211,6 +214,16 @@ def test_many_are_counted_and_few_are_shown_and_nothing_moves(place: Place, page
     expect(page.locator("#recent li:first-child")).to_contain_text("many-")
     assert page.locator("#recent li").count() == 8
     assert page.locator("#lanes-title").bounding_box() == before
+
+
+def test_the_demos_picture_is_of_a_page_that_is_filled(place: Place, page: Page, tmp_path: Path) -> None:
+    place.predict(a_prediction(8, key="pictured", latency_ms=1_000.0, sources=()))
+    expect(page.locator("#latency-more")).to_contain_text("partial", timeout=PATIENCE_MS)
+    file = tmp_path / "board.png"
+    screenshot.take(f"{place.address}#still", file)
+    with Image.open(file) as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or ()}
+    assert PARTIAL_BAR in colours
 
 
 def test_an_answer_can_be_held_by_the_keyboard(place: Place, page: Page) -> None:

@@ -7,13 +7,16 @@ const SILENT_MS = 6000;
 const LOOK_MS = 1000;
 const AGAIN_MS = 3000;
 
+/** For a picture: what is known now, and nothing after it. A stream that goes on is waited for by headless browsers. */
+const isStill = location.hash === "#still";
+
 let broker = null;
 let lostAt = null;
 let heardAt = Date.now();
 
 /** Opens the stream, and again whenever it ends for good; `handlers` are by the kind of event. */
 export function open(handlers) {
-  const stream = new EventSource("/events");
+  const stream = new EventSource(isStill ? "/events?still=true" : "/events");
   for (const [kind, handle] of Object.entries({ ...handlers, connection: (state) => { broker = state; } })) {
     stream.addEventListener(kind, (event) => {
       heardAt = Date.now();
@@ -23,6 +26,10 @@ export function open(handlers) {
     });
   }
   stream.addEventListener("error", () => {
+    if (isStill && broker !== null) {
+      stream.close();
+      return;
+    }
     lostAt ??= Date.now();
     show();
     if (stream.readyState === EventSource.CLOSED) setTimeout(() => open(handlers), AGAIN_MS);

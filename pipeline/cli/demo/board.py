@@ -40,7 +40,7 @@ def picture(board: Program, file: Path) -> str:
     if trouble := _trouble(board):
         return f"No picture of the board: {trouble}."
     try:
-        screenshot.take(board.address, file)
+        screenshot.take(f"{board.address}#still", file)
     except screenshot.NoPicture as error:
         return f"No picture of the board: {error}."
     return f"The board as it looked at the end: {file}"

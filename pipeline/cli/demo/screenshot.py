@@ -7,8 +7,8 @@ from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-WIDTH, HEIGHT = 1_360, 1_900
-SETTLE_MS = 3_000
+WIDTH, HEIGHT = 1_360, 1_390
+SETTLE_MS = 2_000
 LIMIT_S = 30.0
 
 
@@ -25,7 +25,7 @@ def find_chromium() -> str | None:
 
 
 def take(address: str, file: Path) -> None:
-    """Writes a picture of a page to a PNG file.
+    """Writes a picture of a page to a PNG file. The page must come to rest, which a stream of events does not.
 
     Raises:
         NoPicture: there is no Chromium, or it fails.
@@ -37,7 +37,7 @@ def take(address: str, file: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="trimodal-") as profile:
         command = [
             executable, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-            f"--user-data-dir={profile}", f"--window-size={WIDTH},{HEIGHT}", f"--timeout={SETTLE_MS}",
+            f"--user-data-dir={profile}", f"--window-size={WIDTH},{HEIGHT}", f"--virtual-time-budget={SETTLE_MS}",
             f"--screenshot={file}", address,
         ]  # fmt: skip
         try:

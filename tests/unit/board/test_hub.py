@@ -54,6 +54,17 @@ def test_a_new_viewer_is_told_what_is_known() -> None:
     run(test)
 
 
+def test_a_glance_is_what_is_known_and_no_more() -> None:
+    async def test(hub: Hub) -> None:
+        hub.say("figures", {"rate": 2})
+        hub.show("letter", {"reason": "LATE"})
+        await settled()
+        assert parsed(hub.glance()) == [("figures", {"rate": 2}), ("letter", {"reason": "LATE"})]
+        assert hub.viewers == 0
+
+    run(test)
+
+
 def test_a_slow_viewer_gets_the_newest_state_and_loses_the_oldest_samples() -> None:
     async def test(hub: Hub) -> None:
         hub.say("figures", {"rate": 0})
