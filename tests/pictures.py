@@ -85,9 +85,6 @@ def _take(browser: Browser, address: str, file: Path, device: dict[str, Any], sc
         page.evaluate(TO_TOP)
         page.screenshot(path=file)
         Image.open(file).convert("RGB").quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE).save(file, optimize=True)
-    except BaseException:
-        page.screenshot(path="/tmp/board-fail.png", full_page=True)
-        raise
     finally:
         page.close()
 
