@@ -130,7 +130,7 @@ class FusionConsumer(PartitionListener):
                     detail = f"Its window had closed: its time {record.event_time_ms}, the watermark {watermark_ms}."
                     self._set_aside(lane, [record], Reason.LATE, detail)
                 case Duplicate(record):
-                    detail = f"Its key already had a {record.modality.name.lower()} event within join.window_ms."
+                    detail = f"Its key already had its {record.modality.name.lower()} event, within join.window_ms."
                     self._set_aside(lane, [record], Reason.DUPLICATE, detail)
 
     # 3. A batch leaves for the model when it is full or has waited long enough, and there is room.
