@@ -8,15 +8,19 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from consumers.board import feed
 from pipeline.cli.demo import screenshot
 from pipeline.events.records import DeadLetter, Modality, Prediction, Reason, SourceOffset
 from pipeline.join.tracker import Position
@@ -29,6 +33,7 @@ from pipeline.search.installation import install
 from pipeline.search.queries import PredictionSearch
 from pipeline.settings import ElasticsearchSettings, Settings
 from pipeline.stack import LocalStack
+from pipeline.telemetry.health import Health
 from tests.support.browser import chromium
 from tests.support.events import CODEC, encoded
 from tests.support.own_topics import WAIT_S, OwnTopics
@@ -214,6 +219,25 @@ def test_many_are_counted_and_few_are_shown_and_nothing_moves(place: Place, page
     expect(page.locator("#recent li:first-child")).to_contain_text("many-")
     assert page.locator("#recent li").count() == 8
     assert page.locator("#lanes-title").bounding_box() == before
+
+
+def test_what_cannot_be_kept_up_with_is_passed_over(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "POLL_RECORDS", 1)  # so that every batch is full,
+    monkeypatch.setattr(feed, "LONGEST_BEHIND_MS", -60_000)  # and every record is old
+    told: Queue[Any] = Queue()
+    reading = feed.Feed(place.settings, feed.Outlet(lambda _, state: told.put(state), lambda *_: None), Health())
+    place.predict(*(a_prediction(number, sources=()) for number in range(50)))
+    stop = threading.Event()
+    thread = threading.Thread(target=reading.run, args=(stop,))
+    thread.start()
+    try:
+        while not (summary := told.get(timeout=WAIT_S)).skipped:
+            pass
+    finally:
+        stop.set()
+        thread.join()
+    assert summary.predictions == 0
+    assert summary.skipped >= 50  # a transaction's markers have offsets too
 
 
 def test_the_demos_picture_is_of_a_page_that_is_filled(place: Place, page: Page, tmp_path: Path) -> None:
