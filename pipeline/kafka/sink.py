@@ -34,7 +34,6 @@ class KafkaSink:
     """
 
     def __init__(self, kafka: KafkaSettings, topics: TopicSettings, watchdog: Watchdog | None = None) -> None:
-        self._settings = kafka
         self._properties = _properties(kafka, topics)
         self._call_timeout_s = kafka.call_timeout_ms / 1_000
         self._watchdog = watchdog or Watchdog((kafka.call_timeout_ms + kafka.watchdog_ms) / 1_000)
