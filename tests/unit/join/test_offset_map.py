@@ -13,6 +13,7 @@ from pipeline.join.offset_map import (
     decode,
     encode,
     offsets_that_fit,
+    size,
 )
 from pipeline.join.tracker import Position
 
@@ -86,3 +87,9 @@ def test_amendable_offsets_give_way_where_there_is_no_room() -> None:
 def test_a_map_that_does_not_fit_says_what_to_do() -> None:
     with pytest.raises(MapTooLarge, match=r"speech\[0\].*3 of the 200 records.*more partitions"):
         encode(POSITION, "speech", 0, limit=20)
+
+
+def test_the_size_is_known_whether_it_fits_or_not() -> None:
+    assert size(POSITION, "speech", 3) == len(encode(POSITION, "speech", 3)) > 20
+    amendable = Position(0, 100, (0, 50), 0, tuple(range(1, 50)))
+    assert size(amendable, "speech", 0) == len(encode(Position(0, 100, (0, 50), 0), "speech", 0))
