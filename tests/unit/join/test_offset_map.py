@@ -2,12 +2,15 @@
 
 import base64
 import random
+import zlib
+from dataclasses import replace
 
 import pytest
 
 from pipeline.join.offset_map import (
     MAX_CHARACTERS,
     PREFIX,
+    VERSION,
     MapTooLarge,
     UnreadableMap,
     decode,
@@ -90,6 +93,23 @@ def test_a_map_that_does_not_fit_says_what_to_do() -> None:
 
 
 def test_the_size_is_known_whether_it_fits_or_not() -> None:
-    assert size(POSITION, "speech", 3) == len(encode(POSITION, "speech", 3)) > 20
-    amendable = Position(0, 100, (0, 50), 0, tuple(range(1, 50)))
-    assert size(amendable, "speech", 0) == len(encode(Position(0, 100, (0, 50), 0), "speech", 0))
+    without = replace(POSITION, amendable=())
+    assert size(POSITION, "speech", 3) == len(encode(without, "speech", 3)) < len(encode(POSITION, "speech", 3))
+
+
+def packed(packing: int, body: bytes) -> str:
+    """Returns a map of speech[3] at 1,000 with this body, its checksum right, packed in some way."""
+    checksum = zlib.crc32(body, zlib.crc32(b"speech\0003\0001000\0"))
+    content = zlib.compress(body) + b"more" if packing == 1 else body
+    raw = bytes([VERSION]) + checksum.to_bytes(4, "big") + bytes([packing]) + content
+    return PREFIX + base64.b85encode(raw).decode()
+
+
+@pytest.mark.parametrize(
+    ("packing", "problem"), [(2, "its packing 2 is unknown"), (1, "compressed body does not end where it should")]
+)
+def test_a_body_that_is_packed_otherwise_is_refused(packing: int, problem: str) -> None:
+    body = bytes([0, 0, 0])
+    assert decode(packed(0, body), "speech", 3, 1_000) == Position.at(1_000)
+    with pytest.raises(UnreadableMap, match=problem):
+        decode(packed(packing, body), "speech", 3, 1_000)
