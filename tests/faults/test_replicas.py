@@ -2,13 +2,14 @@
 
 import random
 import signal
+from functools import partial
 
 import pytest
 
 from pipeline.events.records import Reason
 from tests.faults.conftest import NewScenario
-from tests.faults.scenario import alive_for, await_said, killed, stopped
-from tests.faults.watching import left_open
+from tests.faults.scenario import Scenario, alive_for, await_said, killed, stopped
+from tests.faults.watching import await_true, left_open
 from tests.support.replica import BUSY, HANGS, OPEN, SLOW, STOPS
 
 SEED = 20_261_124
@@ -89,15 +90,21 @@ def test_zombie(scenario: NewScenario, *, in_transaction: bool) -> None:
     assert [stopped(replica) for replica in (zombie, other)] == [0, 0]
 
 
+def has_begun(here: Scenario, name: str, starts: int) -> bool:
+    """Whether SIGTERM ends it in good order: while Python is importing, it does not."""
+    return here.log(name).count("metrics_port") == starts
+
+
 @pytest.mark.slow_faults
 def test_scaled_up_and_down_again(scenario: NewScenario) -> None:
     here = scenario()
     replicas = {"a": here.replica("a")}
     with here.load(60):
-        for _ in range(2):
+        for starts in (1, 2):
             for name in ("b", "c"):
                 here.note(f"start of {name}")
                 replicas[name] = here.replica(name)
+                await_true(f"{name} has loaded its code", partial(has_begun, here, name, starts))
                 alive_for(replicas["a"], 3)
             for name in ("c", "b"):
                 here.note(f"SIGTERM of {name}")
