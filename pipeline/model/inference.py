@@ -14,6 +14,7 @@ from pipeline.events.errors import RecordError
 from pipeline.events.records import Modality
 from pipeline.join.outcomes import Record
 from pipeline.model import media
+from pipeline.model.ahead import Ahead
 from pipeline.model.errors import InferenceFailed
 from pipeline.model.runtime import isolate
 from pipeline.model.samples import Sample
@@ -23,13 +24,25 @@ from pipeline.telemetry.watchdog import Watchdog
 Probabilities = npt.NDArray[np.float32]
 Decode = Callable[[Modality, bytes], npt.NDArray[Any]]
 _DECODE_CHUNK = 8
+AHEAD = 2
+"""Batches that the model has at a time."""
+
+
+class Pending(Protocol):
+    """A batch that the model works on."""
+
+    def result(self) -> Probabilities:
+        """Waits for the answer; raises InferenceFailed."""
 
 
 class Predictor(Protocol):
-    """What answers a batch: `pipeline.model.runtime.Runtime`, or a benchmark's stub."""
+    """What answers a batch: `pipeline.model.runtime.Runtime`, or a stand-in. One thread uses it."""
 
     def predict(self, samples: Sequence[Sample]) -> Probabilities:
         """Returns calibrated probabilities, float32 [len(samples), classes]; raises InferenceFailed."""
+
+    def submit(self, samples: Sequence[Sample]) -> Pending:
+        """Starts on a batch; what goes wrong is raised by its `result`."""
 
 
 class Request(Protocol):
@@ -87,6 +100,14 @@ class _Decoded:
     refused: Mapping[Modality, RecordError]
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    usable: Sequence[_Decoded]
+    samples: Sequence[Sample]
+    pending: Pending
+    others: Sequence[TooFewInputs]
+
+
 def media_decoder(codec: Codec, specs: InputSpecs) -> Decode:
     """Returns what makes the model's input of a message value; it raises RecordError for one that cannot be used."""
     return lambda modality, value: media.decode(codec.decode_event(modality, value), specs)
@@ -118,6 +139,9 @@ class Classifier(Protocol):
 class Inference:
     """Answers batches of requests, at most `in_flight` at a time; a `Classifier`.
 
+    The model gets the next batch before it has answered the last, if that is decoded by then: a GPU copies one while
+    it computes another.
+
     Args:
         predictor: called from one thread only.
         decode: makes what the predictor looks at of a message value, such as `media_decoder`.
@@ -141,7 +165,7 @@ class Inference:
         self._min_modalities = min_modalities
         self._in_flight = in_flight
         self._decoders = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
-        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._model = Ahead(self._ask, self._conclude, AHEAD)
         self._watchdog = Watchdog(request_timeout_s)
         self._batches: deque[Future[Answers]] = deque()
 
@@ -160,7 +184,7 @@ class Inference:
             self._decoders.submit(self._decode, requests[start : start + _DECODE_CHUNK])
             for start in range(0, len(requests), _DECODE_CHUNK)
         ]
-        self._batches.append(self._model.submit(self._answer, chunks))
+        self._batches.append(self._model.submit(chunks, lambda: all(chunk.done() for chunk in chunks)))
 
     def results(self, wait_s: float = 0.0) -> list[Answers]:
         """Returns the batches that are answered; waits at most `wait_s` for the oldest one."""
@@ -178,7 +202,7 @@ class Inference:
     def close(self) -> None:
         """Waits for what is in flight and ends the threads."""
         self._decoders.shutdown()
-        self._model.shutdown()
+        self._model.close()
         self._watchdog.close()
 
     def _decode(self, requests: Sequence[Request]) -> list[_Decoded]:
@@ -194,15 +218,20 @@ class Inference:
                 refused[record.modality] = error
         return _Decoded(request, decoded, refused)
 
-    def _answer(self, chunks: Sequence[Future[list[_Decoded]]]) -> Answers:
+    def _ask(self, chunks: Sequence[Future[list[_Decoded]]]) -> _Asked:
         decoded = [one for chunk in chunks for one in chunk.result()]
         usable = [one for one in decoded if self._is_enough(one)]
-        others: list[Classified | TooFewInputs | Failed] = [
-            TooFewInputs(one.request, one.refused) for one in decoded if not self._is_enough(one)
-        ]
+        samples = [Sample(*(one.sample.get(modality) for modality in Modality)) for one in usable]
+        others = [TooFewInputs(one.request, one.refused) for one in decoded if not self._is_enough(one)]
+        return _Asked(usable, samples, self._predictor.submit(samples), others)
+
+    def _conclude(self, asked: _Asked) -> Answers:
+        with self._watchdog.watching(f"a batch of {len(asked.samples)} in the model"):
+            results = isolate(self._predictor.predict, asked.samples, asked.pending.result)
+        others: list[Classified | TooFewInputs | Failed] = [*asked.others]
         whole: list[Request] = []
         rows: list[Probabilities] = []
-        for one, result in zip(usable, self._predict(usable), strict=True):
+        for one, result in zip(asked.usable, results, strict=True):
             if isinstance(result, InferenceFailed):
                 others.append(Failed(one.request, str(result), one.refused))
             elif one.refused:
@@ -211,11 +240,6 @@ class Inference:
                 whole.append(one.request)
                 rows.append(result)
         return Answers(whole, np.array(rows, np.float32), others)
-
-    def _predict(self, usable: Sequence[_Decoded]) -> list[Probabilities | InferenceFailed]:
-        samples = [Sample(*(one.sample.get(modality) for modality in Modality)) for one in usable]
-        with self._watchdog.watching(f"a batch of {len(samples)} in the model"):
-            return isolate(self._predictor.predict, samples)
 
     def _is_enough(self, one: _Decoded) -> bool:
         return len(one.sample) >= min(self._min_modalities, len(one.request.records))

@@ -189,9 +189,16 @@ class Runtime:
 
 
 def isolate(
-    predict: Callable[[Sequence[Sample]], Probabilities], samples: Sequence[Sample]
+    predict: Callable[[Sequence[Sample]], Probabilities],
+    samples: Sequence[Sample],
+    asked: Callable[[], Probabilities] | None = None,
 ) -> list[Probabilities | InferenceFailed]:
     """Answers what can be answered: halves a failing batch until the culprit is alone.
+
+    Args:
+        predict: Answers samples.
+        samples: The batch.
+        asked: Returns the answer to the whole batch, or raises, if that was asked for already.
 
     Returns:
         For each sample its probabilities, float32 [classes], or why the model cannot answer it.
@@ -199,7 +206,7 @@ def isolate(
     if not samples:
         return []
     try:
-        return list(predict(samples))
+        return list(asked() if asked else predict(samples))
     except InferenceFailed as failure:
         if len(samples) == 1:
             return [failure]

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from pipeline.model.errors import InferenceFailed
-from pipeline.model.inference import Predictor, Probabilities
+from pipeline.model.inference import Pending, Predictor, Probabilities
 from pipeline.model.samples import Sample
 from pipeline.telemetry.logs import logger
 from pipeline.telemetry.metrics import MODEL_SECONDS
@@ -26,16 +26,28 @@ class WatchedPredictor:
 
     def predict(self, samples: Sequence[Sample]) -> Probabilities:
         """Returns what the predictor answers; raises what it raises."""
-        began_s = time.monotonic()
+        return self.submit(samples).result()
+
+    def submit(self, samples: Sequence[Sample]) -> Pending:
+        """Starts a batch; how long it took is from here to its result."""
+        return _Watched(samples, self._predictor.submit(samples), log=self._log)
+
+
+class _Watched:
+    def __init__(self, samples: Sequence[Sample], pending: Pending, *, log: bool) -> None:
+        self._samples, self._pending, self._log = samples, pending, log
+        self._began_s = time.monotonic()
+
+    def result(self) -> Probabilities:
         try:
-            answer = self._predictor.predict(samples)
+            answer = self._pending.result()
         except InferenceFailed as error:
             if self._log:
-                _log.warning("batch failed", **_figures(samples, began_s), problem=str(error))
+                _log.warning("batch failed", **_figures(self._samples, self._began_s), problem=str(error))
             raise
-        MODEL_SECONDS.observe(time.monotonic() - began_s)
+        MODEL_SECONDS.observe(time.monotonic() - self._began_s)
         if self._log:
-            _log.info("batch answered", **_figures(samples, began_s))
+            _log.info("batch answered", **_figures(self._samples, self._began_s))
         return answer
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -73,3 +74,14 @@ class StubPredictor:
         row = np.full(len(LABELS), 0.01, dtype=np.float32)
         row[3] = 0.91
         return np.tile(row, (len(samples), 1))
+
+    def submit(self, samples: Sequence[Sample]) -> "Later":
+        """Answers when the result is asked for."""
+        return Later(lambda: self.predict(samples))
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An answer that is worked out when it is asked for."""
+
+    result: Callable[[], Probabilities]
