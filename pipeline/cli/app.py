@@ -8,47 +8,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from consumers.board.errors import CannotServe
-from consumers.errors import ModelMismatch
 from pipeline.cli import bench, context, dead_letters, index, model, offsets, produce, run, stack, topics
 from pipeline.cli.audit import audit
 from pipeline.cli.consume import consume
 from pipeline.cli.demo import demo
-from pipeline.cli.demo.programs import ProgramFailed
+from pipeline.cli.expected import EXPECTED
 from pipeline.cli.explain import explain
 from pipeline.cli.search import search
 from pipeline.cli.show_settings import show_settings
-from pipeline.digits.errors import MissingMaterial
-from pipeline.events.errors import RecordError
-from pipeline.join.offset_map import MapTooLarge, UnreadableMap
-from pipeline.kafka.errors import KafkaFailure
-from pipeline.model.errors import BrokenBundle, CompilationFailed, DeviceUnavailable
-from pipeline.search.errors import SearchFailure
-from pipeline.settings import SettingsError
-from pipeline.stack.errors import StackError
-from pipeline.telemetry.serving import PortTaken
-from pipeline.telemetry.tracing import TracingUnavailable
-from producers.errors import InvalidInput
 
-EXPECTED = (
-    BrokenBundle,
-    CannotServe,
-    CompilationFailed,
-    DeviceUnavailable,
-    InvalidInput,
-    KafkaFailure,
-    MapTooLarge,
-    MissingMaterial,
-    ModelMismatch,
-    PortTaken,
-    ProgramFailed,
-    RecordError,
-    SearchFailure,
-    SettingsError,
-    StackError,
-    TracingUnavailable,
-    UnreadableMap,
-)
 INTERRUPTED = 130
 
 app = typer.Typer(

@@ -1,5 +1,6 @@
 """The librdkafka properties that all clients share."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -11,18 +12,48 @@ from pipeline.telemetry.logs import logger
 
 Properties = dict[str, Any]
 
+LIBRDKAFKA = "librdkafka"
+QUIET_S = 10.0
+_SYSLOG_WARNING = 4
+_TOLD_BY_CALLBACK = {"FAIL", "ERROR"}
 _log = logger(__name__)
 
 
-def common(settings: KafkaSettings, role: str) -> Properties:
-    """Returns what every client needs; `role` is its part in the program, for the broker's logs."""
+class _NotOverAndOver(logging.Filter):
+    """Lets one line of a kind through every `QUIET_S`, and none of what the error callback tells anyway."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Returns whether this line is news; librdkafka's arguments are the kind, the client and what it says."""
+        kind = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
+        if kind in _TOLD_BY_CALLBACK or record.created - self._told_s.get(kind, float("-inf")) < QUIET_S:
+            return False
+        self._told_s[kind] = record.created
+        return True
+
+
+logging.getLogger(LIBRDKAFKA).addFilter(_NotOverAndOver())
+_OWN_LOG: Properties = {"logger": logging.getLogger(LIBRDKAFKA), "log_level": _SYSLOG_WARNING}
+
+
+def common(settings: KafkaSettings, role: str, *, with_log: bool = False) -> Properties:
+    """Returns what every client needs.
+
+    Args:
+        settings: brokers, name of the replica, and further properties, which win.
+        role: the client's part in the program, for the broker's logs.
+        with_log: whether its own warnings become lines of our log; only for clients that are polled all the time.
+    """
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         "client.id": f"trimodal-{role}-{settings.replica}",
         "error_cb": _reporter(),
         "log.connection.close": False,
         "reconnect.backoff.max.ms": 2_000,
-        "log_level": 0,
+        **(_OWN_LOG if with_log else {"log_level": 0}),
         **settings.client_options,
     }
 

@@ -133,7 +133,7 @@ class KafkaSink:
 
 def _properties(kafka: KafkaSettings, topics: TopicSettings) -> Properties:
     return {
-        **common(kafka, "sink"),
+        **common(kafka, "sink", with_log=True),
         "transactional.id": f"{kafka.group}-{kafka.replica}",
         "transaction.timeout.ms": kafka.transaction_timeout_ms,
         "message.timeout.ms": kafka.transaction_timeout_ms,

@@ -230,7 +230,7 @@ def _client_partitions(partitions: Sequence[TopicPartition]) -> list[ClientTopic
 
 def _properties(kafka: KafkaSettings, topics: TopicSettings) -> Properties:
     return {
-        **common(kafka, "source"),
+        **common(kafka, "source", with_log=True),
         "group.id": kafka.group,
         "group.instance.id": kafka.replica,
         "partition.assignment.strategy": "range",

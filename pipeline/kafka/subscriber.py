@@ -183,7 +183,7 @@ def _properties(settings: KafkaSettings, group: str) -> Properties:
         "session.timeout.ms": settings.session_timeout_ms,
         "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
         "queued.max.messages.kbytes": 16_384,
-        **common(settings, "subscriber"),
+        **common(settings, "subscriber", with_log=True),
         "group.id": group,
         "group.instance.id": settings.replica,
         "partition.assignment.strategy": "range",
