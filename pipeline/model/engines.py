@@ -52,7 +52,7 @@ class CpuEngine:
     """Runs the network in FP32 on batches of whatever size comes, up to `batch_size`.
 
     A batch is split among `threads` threads, each of which takes its part through the whole network on one core: a
-    small network's operations are too short to be split themselves. See docs/adr/0015-a-batch-split-among-cores.md.
+    small network's operations are too short to be split themselves. See docs/adr/0014-a-batch-split-among-cores.md.
     """
 
     def __init__(self, bundle: Bundle, batch_size: int, threads: int = 1, *, compile_network: bool = False) -> None:
