@@ -200,8 +200,8 @@ class KafkaSource:
 
 
 def _arrivals(batch: Iterable[ClientMessage]) -> Iterator[Arrival]:
-    for problem, run in groupby(batch, ClientMessage.error):
-        if problem is None:
+    for has_come, run in groupby(batch, lambda message: message.error() is None):
+        if has_come:
             yield from deliveries(run)
         else:
             yield from filter(None, map(_end, run))
