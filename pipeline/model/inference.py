@@ -1,5 +1,6 @@
 """The model beside the consumer: media are decoded in a pool, batches answered in one thread, in order."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -19,6 +20,7 @@ from pipeline.model.errors import InferenceFailed
 from pipeline.model.runtime import isolate
 from pipeline.model.samples import Sample
 from pipeline.model.specs import InputSpecs
+from pipeline.telemetry import metrics
 from pipeline.telemetry.watchdog import Watchdog
 
 Probabilities = npt.NDArray[np.float32]
@@ -98,6 +100,12 @@ class _Decoded:
     request: Request
     sample: Mapping[Modality, npt.NDArray[Any]]
     refused: Mapping[Modality, RecordError]
+
+
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    chunks: Sequence[Future[list[_Decoded]]]
+    at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +192,8 @@ class Inference:
             self._decoders.submit(self._decode, requests[start : start + _DECODE_CHUNK])
             for start in range(0, len(requests), _DECODE_CHUNK)
         ]
-        self._batches.append(self._model.submit(chunks, lambda: all(chunk.done() for chunk in chunks)))
+        handed = _Handed(chunks, time.monotonic())
+        self._batches.append(self._model.submit(handed, lambda: all(chunk.done() for chunk in chunks)))
 
     def results(self, wait_s: float = 0.0) -> list[Answers]:
         """Returns the batches that are answered; waits at most `wait_s` for the oldest one."""
@@ -218,8 +227,9 @@ class Inference:
                 refused[record.modality] = error
         return _Decoded(request, decoded, refused)
 
-    def _ask(self, chunks: Sequence[Future[list[_Decoded]]]) -> _Asked:
-        decoded = [one for chunk in chunks for one in chunk.result()]
+    def _ask(self, handed: _Handed) -> _Asked:
+        decoded = [one for chunk in handed.chunks for one in chunk.result()]
+        metrics.QUEUE_WAIT.labels("model").observe(time.monotonic() - handed.at_s)
         usable = [one for one in decoded if self._is_enough(one)]
         samples = [Sample(*(one.sample.get(modality) for modality in Modality)) for one in usable]
         others = [TooFewInputs(one.request, one.refused) for one in decoded if not self._is_enough(one)]

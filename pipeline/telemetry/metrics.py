@@ -94,11 +94,13 @@ LATENCY = BatchHistogram(TABLE[-1].name, TABLE[-1].meaning, TABLE[-1].labels, _S
 
 # The model.
 BATCH_SIZE = _histogram("trimodal_batch_size", "samples", "Samples in a batch handed to the model.", _SIZES)
-MODEL_SECONDS = _histogram("trimodal_model_seconds", "seconds", "The model's time for one batch.", _SECONDS)
+MODEL_SECONDS = _histogram(
+    "trimodal_model_seconds", "seconds", "From a batch's start in the model to its answer; batches overlap.", _SECONDS
+)
 QUEUE_WAIT = _histogram(
     "trimodal_queue_wait_seconds",
     "seconds",
-    "How long the oldest of a batch waited: for the batch to leave (`batch`), for the model (`model`).",
+    "How long a batch's oldest sample waited for it to leave (`batch`), and it for the model (`model`).",
     _SECONDS,
     "queue",
 )

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from pipeline.events.records import (
     SpeechEvent,
 )
 from pipeline.kafka.admin import TopicAdmin
-from pipeline.kafka.contract import Output
+from pipeline.kafka.contract import Headers, Output
 from pipeline.kafka.producer import RecordProducer
 from pipeline.settings import Settings
 
@@ -76,8 +76,17 @@ def event(modality: Modality, event_time_ms: int, payload: bytes) -> Event:
             return SensorEvent(event_time_ms, "bench", 100.0, ("x", "y"), payload)
 
 
-def fill(settings: Settings, work: Work, seed: int = 1) -> Backlog:
-    """Makes the topics and publishes the work, `SPACING_US` of event time from key to key."""
+def fill(
+    settings: Settings, work: Work, seed: int = 1, headers: Callable[[int], Headers] = lambda _number: ()
+) -> Backlog:
+    """Makes the topics and publishes the work, `SPACING_US` of event time from key to key.
+
+    Args:
+        settings: the broker and the topics.
+        work: how much of what.
+        seed: of the payloads and the order.
+        headers: of the events of the key with a number.
+    """
     TopicAdmin(settings.kafka, settings.topics).create()
     rng = random.Random(seed)
     payloads = {
@@ -97,7 +106,7 @@ def fill(settings: Settings, work: Work, seed: int = 1) -> Backlog:
                 value = codec.encode_event(event(modality, time_ms, payload))
                 media.add(number, payload_sum, len(payload))
                 values.add(number, payload_sum + _around(value, payload), len(value))
-                producer.publish(Output(settings.topics.source(modality), b"key-%d" % number, value))
+                producer.publish(Output(settings.topics.source(modality), b"key-%d" % number, value, headers(number)))
     return Backlog(work, settings, media.means(), values.means())
 
 

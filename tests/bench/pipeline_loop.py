@@ -15,6 +15,7 @@ from pipeline.model.bundle import SHIPPED, load_bundle
 from pipeline.model.inference import Answers, Request
 from pipeline.settings import load
 from pipeline.telemetry import logs
+from pipeline.telemetry.tracing import tracer
 from tests.bench.first import await_first
 from tests.bench.stub import mean_bytes
 
@@ -64,7 +65,8 @@ def main() -> None:
     codec = Codec()
     partitions = settings.topics.partitions
     inspector = Inspector(codec, partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes)
-    outputs = OutputBuilder(codec, settings, manifest)
+    spans = tracer(settings.monitoring, "bench", settings.kafka.replica)
+    outputs = OutputBuilder(codec, settings, manifest, tracer=spans)
     consumer = FusionConsumer(
         settings, inspector, MeanOfBytes(), outputs, lambda listener: connect(settings, listener, partitions)
     )
@@ -74,6 +76,7 @@ def main() -> None:
     worker.start()
     await_first(settings)
     worker.join()
+    spans.close()
 
 
 if __name__ == "__main__":

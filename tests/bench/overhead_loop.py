@@ -1,0 +1,89 @@
+"""`tests.bench.pipeline_loop` with metrics as in production, scraped every second, or with none at all.
+
+`BENCH_METRICS=off` takes all of them out: what is then left is the pipeline without a single call for a metric.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence, Sized
+from urllib.request import urlopen
+
+import numpy as np
+import numpy.typing as npt
+
+from consumers import fusion
+from consumers.lanes import Lanes
+from consumers.outputs import Moment
+from pipeline.events.records import Reason
+from pipeline.kafka.committer import Committer
+from pipeline.kafka.contract import Source, Transaction
+from pipeline.settings import load
+from pipeline.telemetry import metrics
+from pipeline.telemetry.health import Health
+from pipeline.telemetry.serving import serve
+from tests.bench import pipeline_loop
+
+METRICS = "BENCH_METRICS"
+SCRAPE_S = 1.0
+
+
+class Mute:
+    """Stands in for `consumers.vitals.Vitals` and shows nothing, but for the first record, which starts the clock."""
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        source: Source,
+        committer: Committer,
+        queues: Mapping[str, Sized],
+        health: Health,
+    ) -> None:
+        self._has_begun = False
+
+    def received(self, topic: str, records: int) -> None:
+        """Says so the first time."""
+        if not self._has_begun:
+            self._has_begun = True
+            metrics.RECORDS.labels(topic).inc(records)
+
+    def left_for_model(self, samples: int, waited_ms: int) -> None:
+        """Does nothing."""
+
+    def published(self, moments: Sequence[Moment], latencies_ms: npt.NDArray[np.int64]) -> None:
+        """Does nothing."""
+
+    def set_aside(self, topic: str, reason: Reason) -> None:
+        """Does nothing."""
+
+    def watch(self, now_ms: int) -> None:
+        """Does nothing."""
+
+
+def mute() -> None:
+    """Takes the metrics out of this process."""
+
+    def commit(committer: Committer, transaction: Transaction) -> None:
+        committer._sink.commit(transaction)
+
+    setattr(fusion, "Vitals", Mute)  # noqa: B010  (for this process only)
+    setattr(Committer, "_commit", commit)  # noqa: B010
+
+
+def scrape_every_second() -> None:
+    """Serves the metrics and fetches them, as Prometheus would, only more often."""
+    port = serve(load().settings.monitoring, Health())
+
+    def scrape(wait: Callable[[float], bool]) -> None:
+        while not wait(SCRAPE_S):
+            with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                answer.read()
+
+    threading.Thread(target=scrape, args=(threading.Event().wait,), daemon=True).start()
+
+
+if __name__ == "__main__":
+    if os.environ[METRICS] == "off":
+        mute()
+    else:
+        scrape_every_second()
+    pipeline_loop.main()
