@@ -15,7 +15,7 @@ def with_contexts(outputs: Sequence[Output], moments: Sequence["Moment"], tracer
     """Returns the predictions, each with the context of the trace that it continues, if an event of its came with one.
 
     Of several traces the one goes on that the earliest event began, of those that had no answer before; the others
-    are linked to. An amendment so stays in the trace of what it amends (docs/adr/0014).
+    are linked to. An amendment so stays in the trace of what it amends (docs/adr/0013).
 
     Args:
         outputs: predictions, one for each moment.
