@@ -22,6 +22,15 @@ def test_a_restart_skips_what_is_finished() -> None:
     assert tracker.admit(range(8, 16)) == {8, 9, 11, 13}
 
 
+def test_what_has_been_delivered_is_known() -> None:
+    tracker = OffsetTracker(Position(low=10, high=14, unfinished=(10, 12), replay_from=8))
+    assert tracker.next == 8
+    tracker.admit([8, 9])
+    assert tracker.next == 10
+    tracker.admit([10, 11, 12, 13, 14, 15])
+    assert tracker.next == 16
+
+
 def test_transaction_markers_at_the_end_count_as_read() -> None:
     tracker = OffsetTracker(Position.at(0))
     tracker.admit([0])
