@@ -26,7 +26,7 @@ demo: $(INSTALLED) ## Start Kafka and Elasticsearch, publish, classify, index, a
 	@$(BIN)/trimodal demo $(if $(KEEP),--keep)
 
 test: $(INSTALLED) ## Run the tests, on a real Kafka and a real Elasticsearch.
-	@$(BIN)/python -m pytest -m 'not slow_faults' $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow_faults' $(ARGS)
 
 faults: $(INSTALLED) ## Run all fault scenarios: replicas and brokers killed, stopped and restarted under load.
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
