@@ -1,11 +1,16 @@
 """Fixtures that all tests share; the real servers come from `tests.support.stack`."""
 
+import logging
 import os
 import random
 import signal
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 pytest_plugins = ["tests.support.stack"]
@@ -21,6 +26,19 @@ os.environ["HYPOTHESIS_SEED"] = str(SEED)  # for the workers of pytest-xdist
 settings.load_profile(PROFILE)
 
 FAULTS = Path(__file__).parent / "faults"
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Takes back what a test has set up for the logs of this process: commands do so, and they are called in here."""
+    config, root = structlog.get_config(), logging.getLogger()
+    hooks = sys.excepthook, threading.excepthook
+    before = (root.handlers, root.level, root.propagate)
+    yield
+    structlog.configure(**config)
+    root.handlers, root.level, root.propagate = before
+    logging.captureWarnings(capture=False)
+    sys.excepthook, threading.excepthook = hooks
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,7 +11,6 @@ from pipeline.telemetry import logs
 from tests.support.events import StubPredictor, encoded
 from tests.support.fusion import SETTINGS, accounted, expected, replica, run_until
 from tests.support.memory import Ending, MemoryBroker
-from tests.unit.telemetry.test_logs import _as_before  # noqa: F401  (a fixture)
 
 SECRET = b"my-secret-payload"
 NOW_MS = 1_000_000

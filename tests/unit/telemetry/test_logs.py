@@ -5,13 +5,10 @@ import json
 import logging
 import subprocess
 import sys
-import threading
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 
 from pipeline.settings import KafkaSettings, MonitoringSettings
 from pipeline.telemetry import logs
@@ -31,18 +28,6 @@ thread.start()
 thread.join()
 fail("PAY" + "LOAD")
 """
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    config, root = structlog.get_config(), logging.getLogger()
-    hooks = sys.excepthook, threading.excepthook
-    before = (root.handlers, root.level, root.propagate)
-    yield
-    structlog.configure(**config)
-    root.handlers, root.level, root.propagate = before
-    logging.captureWarnings(capture=False)
-    sys.excepthook, threading.excepthook = hooks
 
 
 def configured(monkeypatch: pytest.MonkeyPatch, log_format: str = "json", level: str = "INFO") -> io.StringIO:
