@@ -14,7 +14,7 @@ from faust.web import Request, View
 from consumers.streaming.configuration import Names, configured
 from consumers.streaming.handler import Handler
 from pipeline.kafka.contract import Message
-from pipeline.kafka.errors import Fatal
+from pipeline.kafka.errors import Fatal, KafkaFailure
 from pipeline.settings import Settings
 from pipeline.telemetry import logs
 from pipeline.telemetry.health import Health
@@ -68,6 +68,7 @@ class Stream:
         self._received: list[EventT[Any]] = []
         self._at_work = False
         self._failure: Exception | None = None
+        self._awake_s = time.monotonic()
         self._outputs = app.topic(names.output, schema=RAW)
         self._table = app.Table(
             "state",
@@ -79,37 +80,55 @@ class Stream:
         )
         app.agent(app.topic(names.source, schema=RAW))(self._receive)
         app.on_partitions_revoked.connect(self._revoke, weak=False)
-        app.page(VIEW_PATH)(_viewing(handler))
+        app.page(VIEW_PATH)(self._viewing())
 
     async def run(self, stop: threading.Event) -> None:
         """See the module's `run`."""
-        app = self._app
-        await app.start()
-        _log.info("web view", address=f"http://{app.conf.web_host}:{app.conf.web_port}{VIEW_PATH}")
         try:
-            await self._work(stop)
+            await self._run(stop)
+        except KafkaFailure:
+            raise
+        except Exception as error:  # Faust lets through whatever its clients raise
+            raise Fatal(f"Faust gave up ({error!r}): look at the brokers, then start this again.") from error
+
+    async def _run(self, stop: threading.Event) -> None:
+        app = self._app
+        awake = asyncio.ensure_future(self._stay_awake(stop))
+        starting = asyncio.ensure_future(app.start())
+        try:
+            await asyncio.wait({awake, starting}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                _log.info("web view", address=f"http://{app.conf.web_host}:{app.conf.web_port}{VIEW_PATH}")
+                await self._work(awake)
         finally:
+            starting.cancel()
+            awake.cancel()
             await app.stop()
         if (failure := self._failure or app.crash_reason) is not None:
             raise failure
 
-    async def _work(self, stop: threading.Event) -> None:
-        last_s = last_step_s = time.monotonic()
+    async def _stay_awake(self, stop: threading.Event) -> None:
+        """Returns when it is time to end, and notices when this process did not run for a while."""
         while not (stop.is_set() or self._app.should_stop or self._failure):
             await asyncio.sleep(TICK_S)
-            now_s = time.monotonic()
-            if now_s - last_s > self._session_s / 2:
-                raise Fatal(
-                    f"This process was suspended for {now_s - last_s:.0f} s, and another member of the group "
-                    f"{self._names.group} may be at work: start it again."
-                )
-            last_s = now_s
+            self._check_awake()
+            self._awake_s = time.monotonic()
             self._health.beat()
-            if now_s - last_step_s >= self._interval_s:
-                last_step_s = now_s
+
+    def _check_awake(self) -> None:
+        away_s = time.monotonic() - self._awake_s
+        if away_s > self._session_s / 2:
+            self._failure = Fatal(
+                f"This process was suspended for {away_s:.0f} s, and another member of the group {self._names.group} "
+                "may be at work: start it again."
+            )
+
+    async def _work(self, awake: asyncio.Future[None]) -> None:
+        while not awake.done():
+            await asyncio.wait({awake}, timeout=self._interval_s)
+            if not (self._app.should_stop or self._failure):
                 await self._step()
-        if not (self._app.should_stop or self._failure):
-            await self._step()
 
     async def _restore(self) -> None:
         try:
@@ -134,6 +153,8 @@ class Stream:
 
     async def _receive(self, stream: Any) -> None:
         async for event in stream.noack().events():
+            if not self._at_work:
+                continue  # it comes again after the seek
             try:
                 self._handler.received(_message(event))
             except Exception as error:  # Faust would go on with the next record
@@ -146,10 +167,10 @@ class Stream:
             return
         received, self._received = self._received, []
         step = self._handler.step()
-        await _sent(self._outputs.send_soon(key=output.key, value=output.value) for output in step.outputs)
+        await self._sent(self._outputs.send_soon(key=output.key, value=output.value) for output in step.outputs)
         for entries in step.state:
-            await _sent(self._keep(name.encode(), content) for name, content in entries.items())
-        await _sent(self._keep(name.encode(), None) for name in step.forgotten)
+            await self._sent(self._keep(name.encode(), content) for name, content in entries.items())
+        await self._sent(self._keep(name.encode(), None) for name in step.forgotten)
         for event in received:
             event.ack()
 
@@ -160,20 +181,23 @@ class Stream:
             self._table.data[name] = content
         return self._table.send_changelog(0, name, content, key_serializer="raw", value_serializer="raw")
 
+    async def _sent(self, pending: Iterable[Any]) -> None:
+        """Waits until all of these are acknowledged by the broker; none is sent by a process that was suspended."""
+        self._check_awake()
+        if self._failure is not None:
+            raise self._failure
+        await asyncio.gather(*pending)
 
-def _viewing(handler: Handler) -> Callable[[View, Request], Awaitable[Any]]:
-    async def view(web: View, request: Request) -> Any:
-        try:
-            return web.json(handler.view(dict(request.query)))
-        except ValueError as error:
-            return web.json({"error": str(error)}, status=400)
+    def _viewing(self) -> Callable[[View, Request], Awaitable[Any]]:
+        async def view(web: View, request: Request) -> Any:
+            if not self._at_work:
+                return web.json({"error": "This member of the group stands by: ask the one at work."}, status=503)
+            try:
+                return web.json(self._handler.view(dict(request.query)))
+            except ValueError as error:
+                return web.json({"error": str(error)}, status=400)
 
-    return view
-
-
-async def _sent(pending: Iterable[Any]) -> None:
-    """Waits until all of these are acknowledged by the broker."""
-    await asyncio.gather(*pending)
+        return view
 
 
 def _message(event: EventT[Any]) -> Message:

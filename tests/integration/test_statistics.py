@@ -96,7 +96,7 @@ def test_killed_in_a_window_again_and_again_it_goes_on_where_it_was(place: Stati
         assert place.view()["statistics"][0]["count"] == published + 100
 
 
-def test_another_member_stands_by_and_takes_over(place: StatisticsPlace) -> None:
+def test_another_member_takes_over_from_one_that_is_suspended_for_long(place: StatisticsPlace) -> None:
     place.publish(a_prediction(number) for number in range(100))
     with place.running("one") as one:
         await_equal(lambda: place.counts(TEN_S), {(NOON_MS, "7", "SS"): 100})
@@ -104,10 +104,14 @@ def test_another_member_stands_by_and_takes_over(place: StatisticsPlace) -> None
             place.await_log("standing by", 1, "two")
             place.publish(a_prediction(number) for number in range(100, 150))
             await_equal(lambda: place.counts(TEN_S), {(NOON_MS, "7", "SS"): 150})
-            one.kill()
-            one.wait()
+            one.send_signal(signal.SIGSTOP)
             place.publish(a_prediction(number) for number in range(150, 200))
             await_equal(lambda: place.counts(TEN_S), {(NOON_MS, "7", "SS"): 200})
+            one.send_signal(signal.SIGCONT)
+            assert one.wait(WAIT_S) == 1
+            assert "was suspended" in place.log("one")
+            place.publish([a_prediction(200)])
+            await_equal(lambda: place.counts(TEN_S), {(NOON_MS, "7", "SS"): 201})
 
 
 @pytest.mark.parametrize(

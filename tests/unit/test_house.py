@@ -43,9 +43,17 @@ def test_the_tour_is_short() -> None:
     assert len(TOUR.read_text().splitlines()) - imports <= 200
 
 
-@pytest.mark.parametrize("library", ["confluent_kafka", "elasticsearch"])
-def test_a_client_library_is_imported_in_one_place(library: str) -> None:
-    home = {"confluent_kafka": "pipeline/kafka", "elasticsearch": "pipeline/search"}[library]
+@pytest.mark.parametrize(
+    ("library", "home"),
+    [
+        ("confluent_kafka", "pipeline/kafka"),
+        ("elasticsearch", "pipeline/search"),
+        ("faust", "consumers/streaming"),
+        ("aiokafka", "consumers/streaming"),
+        ("ddsketch", "consumers/windowing"),
+    ],
+)
+def test_a_client_library_is_imported_in_one_place(library: str, home: str) -> None:
     importing = re.compile(rf"^\s*(from|import) {library}\b", re.MULTILINE)
     elsewhere = [m for m in modules() if importing.search(m.read_text()) and not m.is_relative_to(ROOT / home)]
     assert elsewhere == []
