@@ -78,7 +78,7 @@ def test_the_config_map_is_a_settings_file(tmp_path: Path) -> None:
 
 def test_replicas_are_stateful_and_are_given_time_to_finish() -> None:
     programs = [entry for entry in KUBERNETES if entry["kind"] == "StatefulSet"]
-    assert len(programs) == 2
+    assert len(programs) == 3
     for program in programs:
         assert program["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= 30
         assert (
