@@ -2,6 +2,7 @@
 
 import socket
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import faust
 from yarl import URL
@@ -67,6 +68,8 @@ def configured(settings: Settings, names: Names, positions: Positions, datadir: 
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
         producer_max_request_size=LARGEST_REQUEST_BYTES,
+        # A member that restarts is given its assignment back with the address that it had, and Faust insists on that.
+        canonical_url=f"http://localhost/{quote(kafka.replica, safe='')}",
         web_bind=statistics.web_host,
         web_host=statistics.web_host,
         web_port=listening_port(statistics.web_host, statistics.web_port),

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -22,6 +23,8 @@ from pipeline.telemetry.logs import logger
 
 VIEW_PATH = "/statistics"
 TICK_S = 0.1
+LEAST_PATIENCE_S = 60.0
+MOST_ASSIGNMENTS = 8
 RAW: faust.Schema[bytes, bytes] = faust.Schema(
     key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
 )
@@ -65,10 +68,13 @@ class Stream:
         self._health = health
         self._interval_s = settings.statistics.publish_ms / 1_000
         self._session_s = settings.kafka.session_timeout_ms / 1_000
+        self._patience_s = max(2 * self._session_s, LEAST_PATIENCE_S)
         self._received: list[EventT[Any]] = []
         self._at_work = False
         self._failure: Exception | None = None
-        self._awake_s = time.monotonic()
+        self._awake_s = self._unassigned_s = time.monotonic()
+        self._is_assigned = False
+        self._assigned_s: deque[float] = deque(maxlen=MOST_ASSIGNMENTS)
         self._outputs = app.topic(names.output, schema=RAW)
         self._table = app.Table(
             "state",
@@ -113,6 +119,7 @@ class Stream:
         while not (stop.is_set() or self._app.should_stop or self._failure):
             await asyncio.sleep(TICK_S)
             self._check_awake()
+            self._check_assigned()
             self._awake_s = time.monotonic()
             self._health.beat()
 
@@ -122,6 +129,28 @@ class Stream:
             self._failure = Fatal(
                 f"This process was suspended for {away_s:.0f} s, and another member of the group {self._names.group} "
                 "may be at work: start it again."
+            )
+
+    def _check_assigned(self) -> None:
+        """Notices that the client has given up on the group: it says so in the log only, and does nothing any more."""
+        waited_s = time.monotonic() - self._unassigned_s
+        if not self._is_assigned and waited_s > self._patience_s:
+            self._failure = Fatal(
+                f"The group {self._names.group} has handed out nothing for {waited_s:.0f} s: look for errors of "
+                "aiokafka in the log and at the brokers, then start this again."
+            )
+
+    def _note_assigned(self, says: str) -> None:
+        """Takes note of an assignment; when one follows the other, somebody takes it away each time."""
+        now_s = time.monotonic()
+        self._is_assigned = True
+        self._assigned_s.append(now_s)
+        self._health.note("assignment", says)
+        if len(self._assigned_s) == MOST_ASSIGNMENTS and now_s - self._assigned_s[0] < self._patience_s:
+            raise Fatal(
+                f"The group {self._names.group} has handed out its partitions {MOST_ASSIGNMENTS} times in "
+                f"{now_s - self._assigned_s[0]:.0f} s: another process may run with this name; "
+                "give each its own --replica."
             )
 
     async def _work(self, awake: asyncio.Future[None]) -> None:
@@ -134,20 +163,21 @@ class Stream:
         try:
             partitions = {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._names.source}
             if not partitions:
-                self._health.note("assignment", "Another member of the group is at work, and this one stands by.")
+                self._note_assigned("Another member of the group is at work, and this one stands by.")
                 _log.info("standing by: another member of the group is at work", group=self._names.group)
                 return
             state = {name.decode(): content for name, content in self._table.items() if content is not None}
             self._handler.restored(state, partitions)
             await self._app.consumer.perform_seek()  # Faust does so only after it has let records through
             self._at_work = True
-            self._health.note("assignment", f"{len(partitions)} partitions are held.")
+            self._note_assigned(f"{len(partitions)} partitions are held.")
             _log.info("at work", partitions=len(partitions), entries_restored=len(state))
         except Exception as error:  # Faust would only log it
             self._failure = error
 
     async def _revoke(self, *_: Any, **__: Any) -> None:
-        self._at_work = False
+        self._at_work = self._is_assigned = False
+        self._unassigned_s = time.monotonic()
         self._received.clear()
         self._health.note("assignment", "The group is handing out the partitions anew.", ok=False)
 

@@ -37,11 +37,11 @@ class StatisticsPlace:
     def __init__(self, bootstrap_servers: str, logs: Path) -> None:
         name = uuid.uuid4().hex[:8]
         self._logs = logs
-        (self._port,) = free_ports(1)
+        self._port = 0
         self.settings = Settings(
             kafka=KafkaSettings(bootstrap_servers=bootstrap_servers, group=name, session_timeout_ms=SESSION_MS),
             topics=TopicSettings(prefix=f"{name}.", partitions=2),
-            statistics=StatisticsSettings(publish_ms=100, web_port=self._port),
+            statistics=StatisticsSettings(publish_ms=100),
         )
         TopicAdmin(self.settings.kafka, self.settings.topics).create()
 
@@ -63,8 +63,10 @@ class StatisticsPlace:
             process.wait()
 
     def start(self, replica: str) -> "subprocess.Popen[bytes]":
-        """Starts the program; its log goes to a file."""
-        port = self._port if replica == "one" else 0
+        """Starts the program, each time on another port; its log goes to a file."""
+        (port,) = free_ports(1)
+        if replica == "one":
+            self._port = port
         with (self._logs / f"{replica}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "pipeline.cli", "run", "statistics", "--replica", replica],
