@@ -1,24 +1,18 @@
 """The indexer while Elasticsearch is down, overloaded or picky, and killed between bulk and commit."""
 
 import http.client
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
 
 from pipeline.events.records import Reason
-from pipeline.search.errors import SearchFailure
 from tests.faults.cluster import Cluster
 from tests.faults.scenario import Result, alive_for
-from tests.support.indexing import PATIENCE_S, Workplace, attempts, ids
+from tests.support.indexing import PATIENCE_S, Workplace, await_documents, ids, running, started
 from tests.support.predictions import a_prediction
 
 COUNT = 2_000
@@ -30,39 +24,8 @@ def workplace(cluster: Cluster) -> Workplace:
     return Workplace.made(cluster.addresses)
 
 
-def start(place: Workplace, **environment: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.indexer_process"],
-        env={**os.environ, **place.environment(), **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@contextmanager
-def indexer(place: Workplace, **environment: str) -> Iterator["subprocess.Popen[str]"]:
-    """Runs an indexer, which ends well when it is told to."""
-    process = start(place, **environment)
-    try:
-        yield process
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 0, errors
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-
-
 def publish(place: Workplace, numbers: range) -> None:
     place.publish(a_prediction(number) for number in numbers)
-
-
-def await_documents(place: Workplace, count: int) -> None:
-    for _ in attempts():
-        with suppress(SearchFailure):
-            if len(place.indexed()) >= count:
-                break
 
 
 def check(place: Workplace, result: Result, expected: list[str]) -> None:
@@ -79,7 +42,7 @@ def check(place: Workplace, result: Result, expected: list[str]) -> None:
 def test_elasticsearch_down_for_a_minute(workplace: Workplace, cluster: Cluster) -> None:
     result = Result("elasticsearch down for a minute")
     publish(workplace, range(COUNT // 2))
-    with indexer(workplace) as process:
+    with running(workplace) as process:
         await_documents(workplace, 100)
         cluster.kill("elasticsearch")
         result.note("kill -9 of elasticsearch")
@@ -97,14 +60,14 @@ def test_elasticsearch_down_for_a_minute(workplace: Workplace, cluster: Cluster)
 def test_indexer_killed_between_bulk_and_commit(workplace: Workplace) -> None:
     result = Result("indexer killed between bulk and commit")
     publish(workplace, range(500))
-    killed = start(workplace, TEST_KILL="before-commit")
+    killed = started(workplace, TEST_KILL="before-commit")
     killed.communicate(timeout=PATIENCE_S)
     assert killed.returncode == -signal.SIGKILL
     killed_s = time.monotonic()
     already = len(workplace.indexed())
     result.note(f"kill -9 of the indexer, {already} documents indexed and nothing committed")
     assert 0 < already < 500
-    with indexer(workplace):
+    with running(workplace):
         await_documents(workplace, 500)
         result.recovery_s = round(time.monotonic() - killed_s, 1)
     check(workplace, result, sorted(f"id-{number}" for number in range(500)))
@@ -162,7 +125,7 @@ def test_elasticsearch_answers_429(workplace: Workplace) -> None:
         publish(workplace, range(500))
         host, port = overloaded.server_address[:2]
         result.note("429 to the first five bulk requests")
-        with indexer(workplace, TRIMODAL_ELASTICSEARCH__URL=f"http://{host!s}:{port}"):
+        with running(workplace, TRIMODAL_ELASTICSEARCH__URL=f"http://{host!s}:{port}"):
             started_s = time.monotonic()
             await_documents(workplace, 500)
             result.recovery_s = round(time.monotonic() - started_s, 1)
@@ -180,7 +143,7 @@ def test_one_document_in_a_hundred_is_rejected(workplace: Workplace) -> None:
     workplace.publish(
         a_prediction(number, **({"label": "y" * 40_000} if number % 100 == 0 else {})) for number in range(1_000)
     )
-    with indexer(workplace):
+    with running(workplace):
         letters = workplace.letters(10)
         await_documents(workplace, 990)
     assert {letter.reason for letter in letters} == {Reason.REJECTED}
