@@ -37,7 +37,7 @@ from pipeline.telemetry.clock import monotonic_ms
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
 
-POLL_RECORDS = 4_000
+POLL_RECORDS = 2_000
 QUIET_POLL_S, BUSY_POLL_S = 0.05, 0.002
 COLLECTION_THRESHOLDS = 100_000, 50, 100
 _log = logger(__name__)

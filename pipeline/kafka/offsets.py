@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
@@ -137,6 +138,9 @@ class OffsetQueries:
             except KafkaException as error:
                 if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
                     raise translated(error, doing) from error
+                # The client remembers who led a partition, and in which epoch, until it is made to ask.
+                with suppress(KafkaException):
+                    self._client.list_topics(timeout=self._timeout_s)
             except TimeoutError as error:
                 raise unanswered(doing, self._timeout_s) from error
             time.sleep(_AGAIN_S)
