@@ -11,7 +11,7 @@ from pipeline.cli import moments
 from pipeline.cli.context import settings
 from pipeline.cli.printing import key_bytes
 from pipeline.cli.timeline import Index, Names, as_object, clock_text, entries
-from pipeline.kafka.tracing import Trace, trace
+from pipeline.kafka.history import History, history
 from pipeline.search.client import connect
 from pipeline.search.errors import SearchFailure
 from pipeline.search.queries import PredictionSearch, of_key
@@ -44,7 +44,7 @@ def explain(
     chosen = settings({"kafka": {"group": group}})
     logs.configure(chosen.monitoring, program="explain")
     since_ms = None if since is None else moments.moment_ms(since, "--since", datetime.now(UTC))
-    found = trace(chosen, key_bytes(key), since_ms=since_ms, everywhere=everywhere)
+    found = history(chosen, key_bytes(key), since_ms=since_ms, everywhere=everywhere)
     index = _index(chosen.elasticsearch, key)
     if not (found.records or found.predictions or found.letters or index.documents):
         where = "" if everywhere else f" in partition {found.partition} (--everywhere looks in all)"
@@ -66,7 +66,7 @@ def _index(elasticsearch: ElasticsearchSettings, key: str) -> Index:
     return Index(found.predictions)
 
 
-def _show(found: Trace, index: Index, names: Names) -> None:
+def _show(found: History, index: Index, names: Names) -> None:
     told = entries(found, index, names)
     counts = (
         f"{_counted(len(found.records), 'source record')}, {_counted(len(found.predictions), 'prediction')}, "

@@ -8,8 +8,8 @@ from pipeline.cli.printing import text_of, time_text
 from pipeline.events.records import Modality, Prediction, SourceOffset
 from pipeline.join.fate import DeadLettered, Fate, Predicted, Unproven, Unread, Waiting
 from pipeline.kafka.contract import Headers
+from pipeline.kafka.history import FoundLetter, FoundPrediction, History, SourceRecord
 from pipeline.kafka.retries import RETRY_COUNT, RETRY_OF
-from pipeline.kafka.tracing import FoundLetter, FoundPrediction, SourceRecord, Trace
 from pipeline.search.documents import document
 
 
@@ -40,15 +40,15 @@ class Names:
     window_ms: int
 
 
-def entries(trace: Trace, index: Index, names: Names) -> list[Entry]:
+def entries(history: History, index: Index, names: Names) -> list[Entry]:
     """Returns what happened, by the broker's times; documents without a prediction by when it was predicted."""
-    retried = _retried(trace.records)
+    retried = _retried(history.records)
     told = [
-        *(_record(record, trace.fates[record.place], names) for record in trace.records),
-        *(_prediction(found, trace.letters, index, names.alias) for found in trace.predictions),
-        *(_letter(found, retried) for found in trace.letters),
+        *(_record(record, history.fates[record.place], names) for record in history.records),
+        *(_prediction(found, history.letters, index, names.alias) for found in history.predictions),
+        *(_letter(found, retried) for found in history.letters),
     ]
-    known = {found.prediction.prediction_id for found in trace.predictions}
+    known = {found.prediction.prediction_id for found in history.predictions}
     for prediction in index.documents:
         if prediction.prediction_id not in known:
             written = document(prediction, names.alias)
@@ -57,12 +57,12 @@ def entries(trace: Trace, index: Index, names: Names) -> list[Entry]:
     return sorted(told, key=lambda entry: entry.at_ms)
 
 
-def as_object(trace: Trace, index: Index, alias: str) -> dict[str, Any]:
+def as_object(history: History, index: Index, alias: str) -> dict[str, Any]:
     """Returns the whole story for `json.dumps`."""
     return {
-        "key": trace.key.decode("utf-8", "backslashreplace"),
-        "partition": trace.partition,
-        "partitions": trace.partitions,
+        "key": history.key.decode("utf-8", "backslashreplace"),
+        "partition": history.partition,
+        "partitions": history.partitions,
         "records": [
             {
                 **_source(record.place),
@@ -72,9 +72,9 @@ def as_object(trace: Trace, index: Index, alias: str) -> dict[str, Any]:
                 "problem": record.problem or None,
                 "value_bytes": record.value_bytes,
                 "headers": dict(_texts(record.headers)),
-                "outcomes": [_outcome(fate) for fate in trace.fates[record.place]],
+                "outcomes": [_outcome(fate) for fate in history.fates[record.place]],
             }
-            for record in trace.records
+            for record in history.records
         ],
         "predictions": [
             {
@@ -83,7 +83,7 @@ def as_object(trace: Trace, index: Index, alias: str) -> dict[str, Any]:
                 **document(found.prediction, alias).body,
                 "indexed": None if index.problem else _is_indexed(found.prediction, index),
             }
-            for found in trace.predictions
+            for found in history.predictions
         ],
         "dead_letters": [
             {
@@ -93,15 +93,15 @@ def as_object(trace: Trace, index: Index, alias: str) -> dict[str, Any]:
                 "detail": found.letter.detail,
                 "sources": [_source(source) for source in found.letter.sources],
             }
-            for found in trace.letters
+            for found in history.letters
         ],
         "documents": [
             {"index": written.index, "id": written.document_id, **written.body}
             for written in (document(prediction, alias) for prediction in index.documents)
         ],
         "elasticsearch_problem": index.problem or None,
-        "gone": [_source(source) for source in trace.gone],
-        "problems": list(trace.problems),
+        "gone": [_source(source) for source in history.gone],
+        "problems": list(history.problems),
     }
 
 

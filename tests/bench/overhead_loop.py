@@ -5,18 +5,18 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Sequence
 from urllib.request import urlopen
 
 import numpy as np
 import numpy.typing as npt
 
 from consumers import fusion
-from consumers.lanes import Lanes
 from consumers.outputs import Moment
+from consumers.vitals import Vitals
 from pipeline.events.records import Reason
 from pipeline.kafka.committer import Committer
-from pipeline.kafka.contract import Source, Transaction
+from pipeline.kafka.contract import Transaction
 from pipeline.settings import load
 from pipeline.telemetry import metrics
 from pipeline.telemetry.health import Health
@@ -27,18 +27,10 @@ METRICS = "BENCH_METRICS"
 SCRAPE_S = 1.0
 
 
-class Mute:
-    """Stands in for `consumers.vitals.Vitals` and shows nothing, but for the first record, which starts the clock."""
+class Mute(Vitals):
+    """Shows nothing, but for the first record, which starts the clock."""
 
-    def __init__(
-        self,
-        lanes: Lanes,
-        source: Source,
-        committer: Committer,
-        queues: Mapping[str, Sized],
-        health: Health,
-    ) -> None:
-        self._has_begun = False
+    _has_begun = False
 
     def received(self, topic: str, records: int) -> None:
         """Says so the first time."""

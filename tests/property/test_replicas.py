@@ -7,7 +7,6 @@ committed positions and maps call finished; in the end that is everything.
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from unittest import mock
 
 import pytest
@@ -30,7 +29,7 @@ from tests.conftest import SEED
 from tests.support.events import StubPredictor, encoded
 from tests.support.fusion import SETTINGS, Beside, Replica, accounted, expected, replica
 from tests.support.memory import Ending, MemoryBroker
-from tests.support.stepped import SteppedCommitter, SteppedInference
+from tests.support.stepped import Process, SteppedCommitter, SteppedInference
 
 PARTITIONS = 3
 NAMES = ("a", "b", "c")
@@ -38,25 +37,6 @@ NOW_MS = 1_000_000
 MANY_STEPS = 300
 STEPPED = Beside(SteppedInference, SteppedCommitter)
 NUMBERS = st.integers(0, len(NAMES) - 1)
-
-
-@dataclass
-class Process:
-    """A living replica. While it stands still, its session may end; then it goes on as a zombie."""
-
-    name: str
-    replica: Replica
-    stands_still: bool = False
-
-    @property
-    def committer(self) -> SteppedCommitter:
-        assert isinstance(self.replica.committer, SteppedCommitter)
-        return self.replica.committer
-
-    @property
-    def inference(self) -> SteppedInference:
-        assert isinstance(self.replica.inference, SteppedInference)
-        return self.replica.inference
 
 
 class Replicas(RuleBasedStateMachine):

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from consumers.fusion import FusionConsumer
 from consumers.outputs import OutputBuilder
 from consumers.vitals import Vitals
-from pipeline.events.records import DeadLetter, Prediction, SourceOffset
+from pipeline.events.records import DeadLetter, Modality, Prediction, SourceOffset
 from pipeline.join.inspection import Inspector
 from pipeline.kafka.committer import Committer
-from pipeline.kafka.contract import PartitionListener, Source
+from pipeline.kafka.contract import Headers, PartitionListener, Source
 from pipeline.model.bundle import Manifest
 from pipeline.model.inference import Inference, Predictor, media_decoder
 from pipeline.model.network import PRESETS
@@ -19,10 +19,11 @@ from pipeline.model.samples import SUBSETS
 from pipeline.model.specs import InputSpecs
 from pipeline.settings import JoinSettings, ServingSettings, Settings, TopicSettings
 from pipeline.telemetry.health import Health
-from tests.support.events import CODEC, LABELS, StubPredictor
+from tests.support.events import CODEC, LABELS, StubPredictor, encoded
 from tests.support.memory import MemoryBroker, MemorySink, MemorySource
 
 WAIT_S = 30.0
+NOW_MS = 1_000_000
 MANIFEST = Manifest(
     format=1,
     name="stub",
@@ -110,6 +111,14 @@ def replica(
     consumer = FusionConsumer(settings, inspector, inference, outputs, connect, health)
     source, committer = parts[0]
     return Replica(broker, consumer, inference, committer, source)
+
+
+def publish(
+    broker: MemoryBroker, key: bytes, *modalities: Modality, at_ms: int = NOW_MS, headers: Headers = ()
+) -> None:
+    """Publishes a valid event of each of these modalities."""
+    for modality in modalities:
+        broker.publish(SETTINGS.topics.source(modality), key, encoded(modality, at_ms), headers=headers)
 
 
 def predictions(broker: MemoryBroker) -> list[Prediction]:

@@ -1,9 +1,12 @@
 """What works beside the fusion consumer, without a will of its own: a test decides when it gets on."""
 
+from dataclasses import dataclass
+
 from pipeline.kafka.committer import Committer
 from pipeline.kafka.contract import Sink, Transaction
 from pipeline.kafka.errors import KafkaFailure
 from pipeline.model.inference import Inference
+from tests.support.fusion import Replica
 from tests.support.memory import MemorySink
 
 
@@ -68,3 +71,24 @@ class SteppedInference(Inference):
         while len(self) and (wait_s or not self.is_held):
             answers += super().results(30.0)
         return answers
+
+
+@dataclass
+class Process:
+    """A living replica. While it stands still, its session may end; then it goes on as a zombie."""
+
+    name: str
+    replica: Replica
+    stands_still: bool = False
+
+    @property
+    def committer(self) -> SteppedCommitter:
+        """Gets on when it is told to."""
+        assert isinstance(self.replica.committer, SteppedCommitter)
+        return self.replica.committer
+
+    @property
+    def inference(self) -> SteppedInference:
+        """Can be held."""
+        assert isinstance(self.replica.inference, SteppedInference)
+        return self.replica.inference

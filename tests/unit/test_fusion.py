@@ -1,7 +1,7 @@
 """The fusion consumer on the in-memory broker: each record ends in one committed output, and which."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,36 +15,20 @@ from pipeline.kafka.contract import TopicPartition
 from pipeline.model.samples import Sample
 from tests.support.events import StubPredictor, encoded
 from tests.support.fusion import (
+    NOW_MS,
     SETTINGS,
     Replica,
     accounted,
     dead_letters,
     expected,
     predictions,
+    publish,
     replica,
     run_until,
 )
 from tests.support.memory import Ending, MemoryBroker
 
 SPEECH, IMAGE, SENSOR = Modality
-NOW_MS = 1_000_000
-
-
-@pytest.fixture
-def broker() -> MemoryBroker:
-    return MemoryBroker(partitions=2)
-
-
-@pytest.fixture
-def fusion(broker: MemoryBroker) -> Iterator[Replica]:
-    one = replica(broker)
-    yield one
-    one.crash()
-
-
-def publish(broker: MemoryBroker, key: bytes, *modalities: Modality, at_ms: int = NOW_MS) -> None:
-    for modality in modalities:
-        broker.publish(SETTINGS.topics.source(modality), key, encoded(modality, at_ms))
 
 
 def run_to_balance(broker: MemoryBroker, *replicas: Replica) -> None:

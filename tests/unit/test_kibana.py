@@ -2,13 +2,13 @@
 
 import copy
 import json
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.kibana.generate import text
 from pipeline.settings import ElasticsearchSettings
 from tests.support.kibana import problems
 
@@ -27,8 +27,7 @@ def test_their_ids_are_their_own() -> None:
 
 
 def test_the_file_is_what_the_generator_writes() -> None:
-    written: str = runpy.run_path(str(FOLDER / "generate.py"))["text"]()
-    assert written == CONTENT, "run python deploy/kibana/generate.py"
+    assert text() == CONTENT, "run python -m deploy.kibana.generate"
 
 
 def test_the_data_view_is_of_the_alias() -> None:

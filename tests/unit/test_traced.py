@@ -1,39 +1,16 @@
 """Which trace a prediction continues."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from pipeline.events.records import Modality
 from pipeline.kafka.contract import Headers
 from pipeline.telemetry.tracing import TraceContext, Work
-from tests.support.events import encoded
-from tests.support.fusion import SETTINGS, Replica, accounted, expected, replica, run_until
+from tests.support.fusion import NOW_MS, SETTINGS, Replica, accounted, expected, publish, run_until
 from tests.support.memory import MemoryBroker
 
 SPEECH, IMAGE, SENSOR = Modality
-NOW_MS = 1_000_000
 
 
 def headers(name: str) -> Headers:
     return (("label", b"7"), ("traceparent", f"00-{name * 32}-{name * 16}-01".encode()), ("tracestate", b"v=1"))
-
-
-@pytest.fixture
-def broker() -> MemoryBroker:
-    return MemoryBroker(partitions=2)
-
-
-@pytest.fixture
-def fusion(broker: MemoryBroker) -> Iterator[Replica]:
-    one = replica(broker)
-    yield one
-    one.crash()
-
-
-def publish(broker: MemoryBroker, modality: Modality, trace: str = "", at_ms: int = NOW_MS) -> None:
-    value = encoded(modality, at_ms)
-    broker.publish(SETTINGS.topics.source(modality), b"k", value, headers=headers(trace) if trace else (("x", b"y"),))
 
 
 def predicted(broker: MemoryBroker, fusion: Replica) -> list[Headers]:
@@ -42,38 +19,37 @@ def predicted(broker: MemoryBroker, fusion: Replica) -> list[Headers]:
 
 
 def test_events_without_a_trace_give_a_prediction_without(broker: MemoryBroker, fusion: Replica) -> None:
-    for modality in Modality:
-        publish(broker, modality)
+    publish(broker, b"k", *Modality, headers=(("label", b"7"),))
     assert predicted(broker, fusion) == [()]
 
 
 def test_the_trace_of_the_earliest_event_goes_on_as_it_came(broker: MemoryBroker, fusion: Replica) -> None:
-    publish(broker, SPEECH, "a", NOW_MS + 2)
-    publish(broker, IMAGE, "b", NOW_MS + 1)
-    publish(broker, SENSOR, at_ms=NOW_MS)
+    publish(broker, b"k", SPEECH, headers=headers("a"), at_ms=NOW_MS + 2)
+    publish(broker, b"k", IMAGE, headers=headers("b"), at_ms=NOW_MS + 1)
+    publish(broker, b"k", SENSOR)
     assert predicted(broker, fusion) == [headers("b")[1:]]
 
 
 def test_of_one_time_the_first_modality_goes_on(broker: MemoryBroker, fusion: Replica) -> None:
     for modality, trace in zip((SENSOR, IMAGE, SPEECH), "abc", strict=True):
-        publish(broker, modality, trace)
+        publish(broker, b"k", modality, headers=headers(trace))
     assert predicted(broker, fusion) == [headers("c")[1:]]
 
 
 def test_an_amendment_stays_in_the_trace_of_what_it_amends(broker: MemoryBroker, fusion: Replica) -> None:
-    publish(broker, SPEECH, "a", NOW_MS)
-    publish(broker, SENSOR, "b", NOW_MS + 1)
+    publish(broker, b"k", SPEECH, headers=headers("a"))
+    publish(broker, b"k", SENSOR, headers=headers("b"), at_ms=NOW_MS + 1)
     predicted(broker, fusion)
-    publish(broker, IMAGE, "c", NOW_MS - 5)
+    publish(broker, b"k", IMAGE, headers=headers("c"), at_ms=NOW_MS - 5)
     assert predicted(broker, fusion) == [headers("a")[1:]] * 2
 
 
 def test_spans_continue_one_trace_and_link_to_the_others(broker: MemoryBroker, fusion: Replica) -> None:
     tracer = Recording()
     fusion.consumer._outputs._tracer = tracer
-    publish(broker, SPEECH, "a", NOW_MS)
-    publish(broker, IMAGE, "a", NOW_MS + 1)
-    publish(broker, SENSOR, "b", NOW_MS + 2)
+    publish(broker, b"k", SPEECH, headers=headers("a"))
+    publish(broker, b"k", IMAGE, headers=headers("a"), at_ms=NOW_MS + 1)
+    publish(broker, b"k", SENSOR, headers=headers("b"), at_ms=NOW_MS + 2)
     assert predicted(broker, fusion) == [(("traceparent", b"after a"),)]
     ((work, parent),) = tracer.shown
     assert parent.trace_id == "a" * 32

@@ -11,16 +11,10 @@ from pipeline.kafka.contract import Committed, TopicPartition
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.metrics import REGISTRY
 from tests.support.events import encoded
-from tests.support.fusion import SETTINGS, Replica, accounted, expected, replica, run_until
+from tests.support.fusion import NOW_MS, Replica, accounted, expected, publish, replica, run_until
 from tests.support.memory import MemoryBroker
 
 SPEECH, IMAGE, SENSOR = Modality
-NOW_MS = 1_000_000
-
-
-@pytest.fixture
-def broker() -> MemoryBroker:
-    return MemoryBroker(partitions=2)
 
 
 @pytest.fixture
@@ -34,11 +28,6 @@ def fusion(broker: MemoryBroker, health: Health) -> Iterator[Replica]:
     one.vitals._clock_ms = lambda: NOW_MS + 5_000
     yield one
     one.crash()
-
-
-def publish(broker: MemoryBroker, key: bytes, *modalities: Modality, at_ms: int = NOW_MS) -> None:
-    for modality in modalities:
-        broker.publish(SETTINGS.topics.source(modality), key, encoded(modality, at_ms))
 
 
 def value(name: str, **labels: str) -> float | None:

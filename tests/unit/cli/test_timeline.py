@@ -9,8 +9,8 @@ from pipeline.cli.timeline import Index, Names, as_object, entries
 from pipeline.events.records import DeadLetter, Modality, Reason, SourceOffset
 from pipeline.join.fate import DeadLettered, Fate, Predicted, Unproven, Unread, Waiting
 from pipeline.kafka.contract import Headers
+from pipeline.kafka.history import FoundLetter, FoundPrediction, History, SourceRecord
 from pipeline.kafka.retries import RETRY_COUNT, RETRY_OF
-from pipeline.kafka.tracing import FoundLetter, FoundPrediction, SourceRecord, Trace
 from pipeline.search.documents import document
 from tests.support.predictions import NOON_MS, PREDICTION
 
@@ -27,22 +27,22 @@ def a_letter(source: SourceOffset, reason: Reason = Reason.LATE) -> FoundLetter:
     return FoundLetter(LETTER_AT, NOON_MS + 2_000, DeadLetter(reason, "Too late.", b"k", None, (source,), NOON_MS))
 
 
-def a_trace(
+def a_history(
     *fates: Fate,
     headers: Headers = (),
     event_time_ms: int | None = NOON_MS,
     predictions: tuple[FoundPrediction, ...] = (),
     letters: tuple[FoundLetter, ...] = (),
-) -> Trace:
+) -> History:
     problem = "" if event_time_ms is not None else "It starts with 00."
     record = SourceRecord(SPEECH_AT, Modality.SPEECH, NOON_MS + 250, headers, 99, event_time_ms, problem)
-    return Trace(b"digit-7", 3, 6, (record,), predictions, letters, {SPEECH_AT: fates})
+    return History(b"digit-7", 3, 6, (record,), predictions, letters, {SPEECH_AT: fates})
 
 
-def lines(trace: Trace, index: Index | None = None) -> list[str]:
+def lines(history: History, index: Index | None = None) -> list[str]:
     return [
         line
-        for entry in entries(trace, index or Index(), NAMES)
+        for entry in entries(history, index or Index(), NAMES)
         for line in (f"{entry.place} {entry.what}", *entry.more)
     ]
 
@@ -67,16 +67,16 @@ def lines(trace: Trace, index: Index | None = None) -> list[str]:
 )
 def test_a_source_record_and_what_became_of_it(fate: Fate, line: str) -> None:
     first = "speech[3]@17 event time 2026-01-01 12:00:00.000 (250 ms earlier), label: 7"
-    assert lines(a_trace(fate, headers=(("label", b"7"),))) == [first, line]
+    assert lines(a_history(fate, headers=(("label", b"7"),))) == [first, line]
 
 
 def test_a_record_that_does_not_decode_says_why() -> None:
-    assert lines(a_trace(Unread(), event_time_ms=None))[0] == "speech[3]@17 It starts with 00"
+    assert lines(a_history(Unread(), event_time_ms=None))[0] == "speech[3]@17 It starts with 00"
 
 
 def test_a_letter_and_its_retry_name_each_other() -> None:
     headers = ((RETRY_OF, str(LETTER_AT).encode()), (RETRY_COUNT, b"2"))
-    told = lines(a_trace(Unread(), headers=headers, letters=(a_letter(SourceOffset("speech", 3, 1)),)))
+    told = lines(a_history(Unread(), headers=headers, letters=(a_letter(SourceOffset("speech", 3, 1)),)))
     assert told[0].endswith("(250 ms earlier), retry 2 of dead-letters[3]@2")
     assert told[2:] == ["dead-letters[3]@2 LATE: Too late.", "of speech[3]@1", "→ retried as speech[3]@17"]
 
@@ -92,7 +92,7 @@ def test_a_letter_and_its_retry_name_each_other() -> None:
     ],
 )
 def test_a_prediction_and_its_document(index: Index, letters: tuple[FoundLetter, ...], state: str) -> None:
-    told = lines(a_trace(Predicted(ID, (0,)), predictions=(FOUND,), letters=letters), index)
+    told = lines(a_history(Predicted(ID, (0,)), predictions=(FOUND,), letters=letters), index)
     assert told[2:5] == [
         "predictions[3]@5 7 (93.0%) from speech, sensor, 42 ms after the newest of them, by digits-small 1.0.0",
         f"prediction {ID}, revision 0",
@@ -101,20 +101,20 @@ def test_a_prediction_and_its_document(index: Index, letters: tuple[FoundLetter,
 
 
 def test_a_document_whose_prediction_is_gone_is_told_at_its_time() -> None:
-    told = lines(a_trace(Unread()), Index((PREDICTION,)))
+    told = lines(a_history(Unread()), Index((PREDICTION,)))
     assert told[2].startswith(f"{WRITTEN} 7 (93.0%) from speech, sensor")
 
 
 def test_the_same_for_programs() -> None:
-    trace = a_trace(
+    history = a_history(
         Predicted(ID, (0,)), headers=(("x", b"\xff"),), predictions=(FOUND,), letters=(a_letter(SPEECH_AT),)
     )
-    said = json.loads(json.dumps(as_object(trace, Index((PREDICTION,)), "predictions")))
+    said = json.loads(json.dumps(as_object(history, Index((PREDICTION,)), "predictions")))
     (record,) = said["records"]
     assert record["outcomes"] == [{"outcome": "predicted", "prediction_id": ID, "revisions": [0]}]
     assert (record["taken_at"], record["headers"]) == ("2026-01-01T12:00:00.250Z", {"x": repr(b"\xff")})
     assert [(found["at"], found["indexed"]) for found in said["predictions"]] == [("predictions[3]@5", True)]
     assert [found["reason"] for found in said["dead_letters"]] == ["LATE"]
     assert [found["index"] for found in said["documents"]] == ["predictions-2026.01.01"]
-    unknown = as_object(trace, Index(problem="No answer."), "predictions")
+    unknown = as_object(history, Index(problem="No answer."), "predictions")
     assert (unknown["predictions"][0]["indexed"], unknown["elasticsearch_problem"]) == (None, "No answer.")

@@ -68,7 +68,7 @@ class FoundLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class History:
     """What the topics hold about a key, each kind in the order of the broker's times.
 
     Attributes:
@@ -94,7 +94,7 @@ class Trace:
     problems: tuple[str, ...] = ()
 
 
-def trace(settings: Settings, key: bytes, *, since_ms: int | None = None, everywhere: bool = False) -> Trace:
+def history(settings: Settings, key: bytes, *, since_ms: int | None = None, everywhere: bool = False) -> History:
     """Reads what the topics hold about a key.
 
     Args:
@@ -120,7 +120,7 @@ def trace(settings: Settings, key: bytes, *, since_ms: int | None = None, everyw
     begins = queries.begins(wanted) if since_ms is None else queries.since(wanted, since_ms)
     found.read({where: range(begins[where], max(begins[where], ends[where])) for where in wanted})
     found.look_up(queries, every)
-    return found.trace(positions, counts[topics.sources[0]])
+    return found.history(positions, counts[topics.sources[0]])
 
 
 @dataclass(slots=True)
@@ -189,7 +189,7 @@ class _Found:
             self.read({where: range(offsets[-1], offsets[-1] + 1) for where, offsets in waiting.items()})
             waiting = {where: offsets[:-1] for where, offsets in waiting.items() if len(offsets) > 1}
 
-    def trace(self, positions: Mapping[Place, Position], partitions: int) -> Trace:
+    def history(self, positions: Mapping[Place, Position], partitions: int) -> History:
         known = [Known(record.place, record.modality, record.event_time_ms) for record in self.records.values()]
         became = fates(
             known,
@@ -198,7 +198,7 @@ class _Found:
             positions,
             self.settings.join.window_ms,
         )
-        return Trace(
+        return History(
             self.key,
             partition_of(self.key, partitions),
             partitions,
