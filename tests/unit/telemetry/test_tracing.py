@@ -2,12 +2,9 @@
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from pipeline.settings import MonitoringSettings
@@ -20,6 +17,7 @@ from pipeline.telemetry.tracing import (
     context_of,
     tracer,
 )
+from tests.support.collector import Collector
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED = f"00-{TRACE}-{SPAN}-01".encode()
@@ -81,40 +79,6 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(TracingUnavailable, match=r"opentelemetry.*: `pip install 'trimodal\[tracing\]'`"):
         tracer(MonitoringSettings(tracing_endpoint="http://127.0.0.1:4318"), "fusion", "a")
-
-
-class Collector:
-    """Takes spans over HTTP as an OpenTelemetry collector does."""
-
-    def __init__(self) -> None:
-        self.requests: list[ExportTraceServiceRequest] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                assert self.path == "/v1/traces"
-                collector.requests.append(ExportTraceServiceRequest.FromString(body))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's name
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.thread.start()
-        self.settings = MonitoringSettings(tracing_endpoint=f"http://127.0.0.1:{self.server.server_port}/")
-
-    def spans(self) -> list[Span]:
-        resources = [resource for request in self.requests for resource in request.resource_spans]
-        return [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture
