@@ -13,7 +13,9 @@ import pytest
 from confluent_kafka import Producer
 
 from pipeline.events.records import Modality
+from pipeline.stack import LocalStack
 from tests.support.predictions import NOON_MS, a_prediction
+from tests.support.stack import new_stack, started
 from tests.support.statistics import CODEC, ROOT, WAIT_S, StatisticsPlace, await_equal
 
 pytestmark = pytest.mark.stack
@@ -94,6 +96,49 @@ def test_killed_in_a_window_again_and_again_it_goes_on_where_it_was(place: Stati
         await_equal(lambda: place.counts(TEN_S), {(NOON_MS, "7", "SIS"): published + 100})
         await_equal(lambda: place.counts(MINUTE), {(NOON_MS, "7", "SIS"): published + 100})
         assert place.view()["statistics"][0]["count"] == published + 100
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[LocalStack]:
+    """A stack to break."""
+    own = new_stack(tmp_path / "stack")
+    try:
+        started(own)
+        yield own
+    finally:
+        own.down(wipe=True)
+
+
+def test_a_broker_that_dies_costs_no_count_and_doubles_none(own_stack: LocalStack, tmp_path: Path) -> None:
+    place = StatisticsPlace(own_stack.up().bootstrap_servers, tmp_path)
+    published = 0
+
+    def publish() -> None:
+        nonlocal published
+        place.publish(a_prediction(number, modalities=ALL) for number in range(published, published + 500))
+        published += 500
+
+    def await_counts() -> None:
+        wanted = {(NOON_MS, "7", "SIS"): published}
+        await_equal(lambda: (place.counts(TEN_S), place.counts(MINUTE)), (wanted, wanted))
+
+    with place.running() as process:
+        publish()
+        await_counts()
+        publish()
+        own_stack.kill("kafka-1")
+        own_stack.restart("kafka-1")
+        publish()
+        await_counts()
+        assert process.poll() is None, "it has waited for the broker"
+        publish()
+        own_stack.kill("kafka-1")
+        process.kill()
+        process.wait()
+        own_stack.restart("kafka-1")
+    with place.running():
+        publish()
+        await_counts()
 
 
 def test_another_member_takes_over_from_one_that_is_suspended_for_long(place: StatisticsPlace) -> None:
