@@ -1,7 +1,7 @@
 """The deployment files name settings and commands that exist; no container engine is needed to see that."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,10 @@ def pods() -> Iterator[dict[str, Any]]:
 
 def commands() -> list[list[str]]:
     return [service["command"] for service in ours().values()] + [pod["containers"][0]["args"] for pod in pods()]
+
+
+def _names(entries: Iterable[dict[str, Any]]) -> list[str]:
+    return [entry["metadata"]["name"] for entry in entries]
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
@@ -78,13 +82,18 @@ def test_the_config_map_is_a_settings_file(tmp_path: Path) -> None:
 
 def test_replicas_are_stateful_and_are_given_time_to_finish() -> None:
     programs = [entry for entry in KUBERNETES if entry["kind"] == "StatefulSet"]
-    assert len(programs) == 3
+    assert set(_names(programs)) == {f"trimodal-{name}" for name in ("fusion", "indexer", "statistics", "board")}
     for program in programs:
         assert program["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= 30
         assert (
             program["spec"]["selector"]["matchLabels"].items()
             <= program["spec"]["template"]["metadata"]["labels"].items()
         )
+
+
+def test_services_put_nothing_into_the_environment() -> None:
+    # Kubernetes would set TRIMODAL_BOARD_PORT in every pod, which is refused as a setting that does not exist.
+    assert all(pod["enableServiceLinks"] is False for pod in pods())
 
 
 def test_probes_ask_for_what_is_served() -> None:
@@ -99,6 +108,27 @@ def test_probes_ask_for_what_is_served() -> None:
     checks = [service["healthcheck"]["test"] for service in ours().values() if "test" in service["healthcheck"]]
     assert len(checks) == len(ours()) - 1, "all but the one that makes the topics"
     assert all(re.findall(r"localhost:9464(/\w+)", check[-1]) == ["/readyz"] for check in checks)
+
+
+def test_services_lead_to_the_ports_that_the_programs_listen_on() -> None:
+    (config,) = [entry for entry in KUBERNETES if entry["kind"] == "ConfigMap"]
+    settings = yaml.safe_load(config["data"]["trimodal.yaml"])
+    listening = {
+        "trimodal-board": load().settings.board.port,
+        "trimodal-statistics": load().settings.statistics.web_port,
+    }
+    assert settings["board"]["host"] == settings["statistics"]["web_host"] == "0.0.0.0"  # inside a pod
+    programs = {entry["metadata"]["name"]: entry for entry in KUBERNETES if entry["kind"] == "StatefulSet"}
+    services = [entry for entry in KUBERNETES if entry["kind"] == "Service"]
+    assert set(_names(services)) == set(listening)
+    for service in services:
+        name = service["metadata"]["name"]
+        template = programs[name]["spec"]["template"]
+        assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+        (port,) = service["spec"]["ports"]
+        (container,) = template["spec"]["containers"]
+        held = {entry["name"]: entry["containerPort"] for entry in container["ports"]}
+        assert port["port"] == held[port["targetPort"]] == listening[name]
 
 
 def test_prometheus_scrapes_the_programs() -> None:
