@@ -1,10 +1,8 @@
-"""A fault scenario: load, faults that are noted with their times, and the audit's verdict as one line of results."""
+"""A fault scenario: faults under load, noted with their times, and the verdict of the audit as one line of results."""
 
 import json
-import random
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,23 +12,18 @@ from typing import Any
 
 import pytest
 
-from pipeline.events.records import Modality
 from pipeline.join import offset_map
 from pipeline.kafka.auditing import AuditReport, run_audit
-from pipeline.kafka.contract import Output
 from pipeline.kafka.errors import KafkaFailure
 from pipeline.kafka.groups import assigned
 from pipeline.kafka.offsets import OffsetQueries, Offsets
-from pipeline.kafka.producer import RecordProducer
-from pipeline.settings import KafkaSettings, TopicSettings
-from tests.support.events import encoded
+from tests.faults.load import Load, Shape
 from tests.support.replica import BUSY, OPEN
 from tests.support.world import World
 
 RESULTS = Path(__file__).parent / "results"
 RECOVERY_S = 120.0
 SETTLING_S = 180.0
-_PACE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,38 +32,6 @@ class Fault:
 
     at_s: float
     what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a load is like.
-
-    Attributes:
-        triples_per_s: rate.
-        incomplete: part of the triples of which one or two inputs are missing.
-        silent: an input that never comes.
-        skew_ms: how far the producer's clock is ahead.
-        hot: part of the triples that have one and the same key.
-        seed: for the random choices, and the keys' beginning.
-        give_up_s: how long the producer tries to deliver a record.
-    """
-
-    triples_per_s: float
-    incomplete: float = 0.1
-    silent: Modality | None = None
-    skew_ms: int = 0
-    hot: float = 0.0
-    seed: int = 1
-    give_up_s: float = 60
-
-    def inputs(self, rng: random.Random) -> list[Modality]:
-        """Returns which inputs the next triple has."""
-        every = [modality for modality in Modality if modality is not self.silent]
-        return rng.sample(every, rng.choice((1, 2))) if rng.random() < self.incomplete else every
-
-    def key(self, rng: random.Random, number: int) -> bytes:
-        """Returns the key of a triple."""
-        return b"hot" if rng.random() < self.hot else f"{self.seed}-{number}".encode()
 
 
 @dataclass
@@ -96,49 +57,6 @@ class Result:
         RESULTS.mkdir(exist_ok=True)
         with (RESULTS / f"{self.scenario}.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
-
-
-class Load(threading.Thread):
-    """Publishes triples at a steady rate until it is stopped."""
-
-    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, shape: Shape) -> None:
-        super().__init__(name="load")
-        self.triples = 0
-        self.records = 0
-        give_up_ms = int(shape.give_up_s * 1_000)
-        self._kafka = kafka.model_copy(update={"replica": "load", "call_timeout_ms": give_up_ms})
-        self._topics = topics
-        self._shape = shape
-        self._stopping = threading.Event()
-        self._failure: Exception | None = None
-
-    def run(self) -> None:
-        """Publishes; what goes wrong is told by `stop`."""
-        try:
-            self._publish()
-        except Exception as error:
-            self._failure = error
-
-    def stop(self) -> None:
-        """Waits until everything is acknowledged."""
-        self._stopping.set()
-        self.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _publish(self) -> None:
-        shape = self._shape
-        rng = random.Random(shape.seed)
-        began_s = time.monotonic()
-        with RecordProducer(self._kafka, "load", 8 << 20) as producer:
-            while not self._stopping.wait(_PACE_S):
-                while self.triples < (time.monotonic() - began_s) * shape.triples_per_s:
-                    event_time_ms = time.time_ns() // 1_000_000 + shape.skew_ms
-                    key = shape.key(rng, self.triples)
-                    for modality in shape.inputs(rng):
-                        producer.publish(Output(self._topics.source(modality), key, encoded(modality, event_time_ms)))
-                        self.records += 1
-                    self.triples += 1
 
 
 class Scenario(World):

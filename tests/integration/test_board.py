@@ -4,14 +4,10 @@ It has a stack of its own, which the last tests break. Nothing here waits longer
 seconds behind what is committed, and no more.
 """
 
-import os
-import re
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -22,26 +18,15 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from consumers.board import feed
 from pipeline.cli.demo import screenshot
-from pipeline.events.records import DeadLetter, Modality, Prediction, Reason, SourceOffset
+from pipeline.events.records import Modality
 from pipeline.join.tracker import Position
-from pipeline.kafka.contract import Output
-from pipeline.kafka.producer import RecordProducer
-from pipeline.search.bulk import Bulk
-from pipeline.search.client import connect
-from pipeline.search.documents import document
-from pipeline.search.installation import install
-from pipeline.search.queries import PredictionSearch
-from pipeline.settings import ElasticsearchSettings, Settings
-from pipeline.stack import LocalStack
 from pipeline.telemetry.health import Health
+from tests.support.board import BoardPlace, shown
 from tests.support.browser import chromium
-from tests.support.events import CODEC, encoded
-from tests.support.own_topics import WAIT_S, OwnTopics
+from tests.support.own_topics import WAIT_S
 from tests.support.predictions import a_prediction
-from tests.support.stack import new_stack, started
 
 pytestmark = pytest.mark.stack
-ROOT = Path(__file__).resolve().parents[2]
 ALL = tuple(Modality)
 FRESH_MS = 2_000
 PATIENCE_MS = 30_000
@@ -51,50 +36,6 @@ HOSTILE = """<img src=x onerror="document.title='taken'">"""
 PHONE = {"width": 375, "height": 700}
 
 
-@dataclass
-class Place:
-    """A stack, topics, and the board that shows them."""
-
-    stack: LocalStack
-    topics: OwnTopics
-    settings: Settings
-    board: subprocess.Popen[str]
-    address: str
-
-    def predict(self, *predictions: Prediction) -> None:
-        """Commits predictions in one transaction; returns when it is committed."""
-        producer = self.topics.transactional()
-        for prediction in predictions:
-            producer.produce(self.topics.topics.predictions, CODEC.encode_prediction(prediction))
-        producer.commit_transaction(WAIT_S)
-
-    def inputs(self, key: str) -> tuple[SourceOffset, ...]:
-        """Publishes a record of each modality; returns where they stand."""
-        made = []
-        for modality in ALL:
-            topic = self.topics.topics.source(modality)
-            value = encoded(modality, time.time_ns() // 1_000_000)
-            producer = RecordProducer(self.settings.kafka, "test", 1 << 20)
-            with producer:
-                producer.publish(Output(topic, key.encode(), value))
-            ends = self.topics.queries.ends(self.topics.queries.partitions([topic]))
-            made += [SourceOffset(topic, where.partition, end - 1) for where, end in ends.items() if end]
-        return tuple(made)
-
-    def set_aside(self, detail: str, key: bytes) -> None:
-        """Publishes a dead letter."""
-        letter = DeadLetter(Reason.LATE, detail, key, None, (self.topics.source(1),), time.time_ns() // 1_000_000)
-        self.topics.publish(self.topics.topics.dead_letters, CODEC.encode_dead_letter(letter))
-
-    def index(self, predictions: Sequence[Prediction]) -> None:
-        """Indexes predictions."""
-        elasticsearch = self.settings.elasticsearch
-        client = connect(elasticsearch)
-        install(client, elasticsearch)
-        Bulk(client, elasticsearch.url).write([document(entry, elasticsearch.alias) for entry in predictions])
-        PredictionSearch(client, elasticsearch).refresh()
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
@@ -102,40 +43,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def place(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("board")
-    stack = new_stack(folder / "stack")
-    try:
-        addresses = started(stack)
-        topics = OwnTopics(addresses.bootstrap_servers)
-        kafka, prefix = topics.settings.kafka, topics.topics.prefix
-        elasticsearch = ElasticsearchSettings(url=addresses.elasticsearch_url, alias=kafka.group)
-        environment = {
-            "TRIMODAL_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-            "TRIMODAL_KAFKA__GROUP": kafka.group,
-            "TRIMODAL_TOPICS__PREFIX": prefix,
-            "TRIMODAL_ELASTICSEARCH__URL": elasticsearch.url,
-            "TRIMODAL_ELASTICSEARCH__ALIAS": elasticsearch.alias,
-        }
-        with (folder / "board.log").open("w") as log:
-            board = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.cli", "run", "board", "--port", "0"],
-                cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
-        try:
-            assert board.stdout is not None
-            address = re.findall(r"http://\S+", board.stdout.readline())[0]
-            settings = topics.settings.model_copy(update={"elasticsearch": elasticsearch})
-            yield Place(stack, topics, settings, board, address)
-        finally:
-            board.kill()
-            board.communicate()
-    finally:
-        stack.down(wipe=True)
+def place(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoardPlace]:
+    with shown(tmp_path_factory.mktemp("board")) as place:
+        yield place
 
 
 @pytest.fixture
-def page(browser: Browser, place: Place) -> Iterator[Page]:
+def page(browser: Browser, place: BoardPlace) -> Iterator[Page]:
     """The page, open and live. What its console complains of fails the test."""
     complaints: list[str] = []
 
@@ -155,7 +69,7 @@ def page(browser: Browser, place: Place) -> Iterator[Page]:
     assert complaints == []
 
 
-def test_a_prediction_is_seen_with_its_inputs_within_two_seconds_of_its_commit(place: Place, page: Page) -> None:
+def test_a_prediction_is_seen_with_its_inputs_within_two_seconds_of_its_commit(place: BoardPlace, page: Page) -> None:
     place.predict(a_prediction(0, key="to warm up"))
     expect(page.locator("#answer")).to_contain_text("to warm up", timeout=PATIENCE_MS)
     prediction = a_prediction(1, key="door-17", label="3", modalities=ALL, sources=place.inputs("door-17"))
@@ -168,7 +82,7 @@ def test_a_prediction_is_seen_with_its_inputs_within_two_seconds_of_its_commit(p
     expect(answer.locator(".sensor .pen polyline").first).to_be_visible()
 
 
-def test_partial_and_amended_answers_are_marked(place: Place, page: Page) -> None:
+def test_partial_and_amended_answers_are_marked(place: BoardPlace, page: Page) -> None:
     partial = a_prediction(2, key="half", modalities=ALL[:2], sources=())
     place.predict(partial)
     expect(page.locator("#answer .badge")).to_have_text("2 of 3 inputs", timeout=PATIENCE_MS)
@@ -177,7 +91,7 @@ def test_partial_and_amended_answers_are_marked(place: Place, page: Page) -> Non
     expect(page.locator("#answer .badge")).to_have_text("amended", timeout=PATIENCE_MS)
 
 
-def test_text_from_the_topics_stays_text(place: Place, page: Page) -> None:
+def test_text_from_the_topics_stays_text(place: BoardPlace, page: Page) -> None:
     place.predict(a_prediction(3, key=HOSTILE, label="<b>bold</b>", probabilities={"<i>": 1.0}, model="<u>"))
     place.set_aside(f"A sentence with {HOSTILE}", HOSTILE.encode())
     place.index([a_prediction(3, key=HOSTILE, label="<b>bold</b>")])
@@ -190,7 +104,7 @@ def test_text_from_the_topics_stays_text(place: Place, page: Page) -> None:
     expect(page).to_have_title("trimodal")
 
 
-def test_lanes_show_what_is_committed_and_what_is_unfinished(place: Place, page: Page) -> None:
+def test_lanes_show_what_is_committed_and_what_is_unfinished(place: BoardPlace, page: Page) -> None:
     place.topics.publish(place.topics.speech, *[b"x"] * 20)
     place.topics.commit(Position(low=3, high=11, unfinished=(3, 7), replay_from=0))
     cells = page.locator("#lanes tr").first.locator("td")
@@ -199,7 +113,7 @@ def test_lanes_show_what_is_committed_and_what_is_unfinished(place: Place, page:
     expect(cells.nth(3)).to_have_text("2")
 
 
-def test_search_finds_and_says_what_is_wrong(place: Place, page: Page) -> None:
+def test_search_finds_and_says_what_is_wrong(place: BoardPlace, page: Page) -> None:
     place.index([a_prediction(number, key=f"found-{number}", label="77") for number in range(3)])
     page.fill("#query", "label:77 AND confidence:>0.9")
     page.press("#query", "Enter")
@@ -211,7 +125,7 @@ def test_search_finds_and_says_what_is_wrong(place: Place, page: Page) -> None:
     expect(page.locator("#found tbody tr")).to_have_count(0)
 
 
-def test_many_are_counted_and_few_are_shown_and_nothing_moves(place: Place, page: Page) -> None:
+def test_many_are_counted_and_few_are_shown_and_nothing_moves(place: BoardPlace, page: Page) -> None:
     before = page.locator("#lanes-title").bounding_box()
     counted = int(page.locator("#rate-more").inner_text().split()[0].replace(",", ""))
     place.predict(*(a_prediction(number, key=f"many-{number}", sources=()) for number in range(1_500)))
@@ -221,7 +135,7 @@ def test_many_are_counted_and_few_are_shown_and_nothing_moves(place: Place, page
     assert page.locator("#lanes-title").bounding_box() == before
 
 
-def test_what_cannot_be_kept_up_with_is_passed_over(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_kept_up_with_is_passed_over(place: BoardPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "POLL_RECORDS", 1)  # so that every batch is full,
     monkeypatch.setattr(feed, "LONGEST_BEHIND_MS", -60_000)  # and every record is old
     told: Queue[Any] = Queue()
@@ -240,7 +154,7 @@ def test_what_cannot_be_kept_up_with_is_passed_over(place: Place, monkeypatch: p
     assert summary.skipped >= 50  # a transaction's markers have offsets too
 
 
-def test_the_demos_picture_is_of_a_page_that_is_filled(place: Place, page: Page, tmp_path: Path) -> None:
+def test_the_demos_picture_is_of_a_page_that_is_filled(place: BoardPlace, page: Page, tmp_path: Path) -> None:
     place.predict(a_prediction(8, key="pictured", latency_ms=1_000.0, sources=()))
     expect(page.locator("#latency-more")).to_contain_text("partial", timeout=PATIENCE_MS)
     file = tmp_path / "board.png"
@@ -250,7 +164,7 @@ def test_the_demos_picture_is_of_a_page_that_is_filled(place: Place, page: Page,
     assert PARTIAL_BAR in colours
 
 
-def test_an_answer_can_be_held_by_the_keyboard(place: Place, page: Page) -> None:
+def test_an_answer_can_be_held_by_the_keyboard(place: BoardPlace, page: Page) -> None:
     place.predict(a_prediction(4, key="hold-me", sources=()))
     first = page.locator("#recent li:first-child button")
     expect(first).to_contain_text("hold-me", timeout=PATIENCE_MS)
@@ -263,7 +177,7 @@ def test_an_answer_can_be_held_by_the_keyboard(place: Place, page: Page) -> None
     expect(page.locator("#answer")).to_contain_text("newer")
 
 
-def test_a_phone_has_no_sideways_scroll_and_the_theme_can_be_changed(place: Place, page: Page) -> None:
+def test_a_phone_has_no_sideways_scroll_and_the_theme_can_be_changed(place: BoardPlace, page: Page) -> None:
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]  # a TypedDict of the same shape
     long_key = "k" * 256
     place.predict(a_prediction(6, key=long_key, label="a label that is longer than a phone is wide", sources=()))
@@ -283,14 +197,14 @@ def test_a_phone_has_no_sideways_scroll_and_the_theme_can_be_changed(place: Plac
     assert page.evaluate(ground) != light
 
 
-def test_without_elasticsearch_the_search_says_so(place: Place, page: Page) -> None:
+def test_without_elasticsearch_the_search_says_so(place: BoardPlace, page: Page) -> None:
     place.stack.kill("elasticsearch")
     page.fill("#query", "label:3")
     page.press("#query", "Enter")
     expect(page.locator("#found-says")).to_contain_text("check elasticsearch.url", timeout=PATIENCE_MS)
 
 
-def test_it_survives_a_broker_restart_and_says_so_meanwhile(place: Place, page: Page) -> None:
+def test_it_survives_a_broker_restart_and_says_so_meanwhile(place: BoardPlace, page: Page) -> None:
     place.stack.kill("kafka-1")
     expect(page.locator("#banner")).to_contain_text("No connection to the broker since", timeout=PATIENCE_MS)
     expect(page.locator("#status-text")).to_have_text("No broker")
@@ -302,7 +216,7 @@ def test_it_survives_a_broker_restart_and_says_so_meanwhile(place: Place, page: 
     expect(page.locator("#answer .image img")).to_be_visible()
 
 
-def test_it_ends_although_browsers_watch_and_the_page_says_so(place: Place, page: Page) -> None:
+def test_it_ends_although_browsers_watch_and_the_page_says_so(place: BoardPlace, page: Page) -> None:
     began_s = time.monotonic()
     place.board.terminate()
     assert place.board.wait(WAIT_S) == 0

@@ -1,16 +1,11 @@
 import itertools
-import json
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from typer import Typer
-from typer.testing import CliRunner, Result
 
-from pipeline.cli import search as command
-from pipeline.events.records import Modality, Prediction
+from pipeline.events.records import Prediction
 from pipeline.search.bulk import Bulk, Indexed, Outcome, Rejected
 from pipeline.search.client import connect
 from pipeline.search.documents import Document, document
@@ -19,22 +14,14 @@ from pipeline.search.following import SETTLE_S, Follower
 from pipeline.search.installation import Policy, examine, install
 from pipeline.search.queries import Groups, PredictionSearch, TimeRange
 from pipeline.search.template import MAPPINGS
-from pipeline.settings import ElasticsearchSettings, Settings
+from pipeline.settings import ElasticsearchSettings
 from pipeline.stack import StackAddresses
 from tests.support.indexing import Workplace, ids
 from tests.support.predictions import NOON_MS, a_prediction
+from tests.support.two_days import DAY_MS, PREDICTIONS, two_days
 
 pytestmark = pytest.mark.stack
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-ALL_THREE = (Modality.SPEECH, Modality.IMAGE, Modality.SENSOR)
-PREDICTIONS = [
-    a_prediction(0, event_time_ms=NOON_MS, label="3", confidence=0.95, modalities=ALL_THREE),
-    a_prediction(1, event_time_ms=NOON_MS + HOUR_MS, label="3", confidence=0.5),
-    a_prediction(2, event_time_ms=NOON_MS + 2 * HOUR_MS, label="4", confidence=0.99),
-    a_prediction(3, event_time_ms=NOON_MS + DAY_MS, label="hot dog", probabilities={"hot dog": 0.9, "a.b": 1e-5}),
-]
-
 QUERIES: list[tuple[str, list[int]]] = [
     ("*", [3, 2, 1, 0]),
     ("label:3", [1, 0]),
@@ -63,15 +50,7 @@ WRONG: list[tuple[str, str]] = [
 
 @pytest.fixture(scope="module")
 def place(stack: StackAddresses) -> Workplace:
-    """Two days of predictions, indexed."""
-    workplace = Workplace.made(stack)
-    install(workplace.client, workplace.settings.elasticsearch)
-    alias = workplace.settings.elasticsearch.alias
-    assert _write(workplace, *(document(prediction, alias) for prediction in PREDICTIONS)) == (
-        (Indexed(new=True),) * len(PREDICTIONS)
-    )
-    workplace.search.refresh()
-    return workplace
+    return two_days(stack)
 
 
 def _write(place: Workplace, *documents: Document) -> tuple[Outcome, ...]:
@@ -238,86 +217,6 @@ def test_a_follower_tells_each_new_document_once(stack: StackAddresses) -> None:
             told, told_of_label_7 = [], []  # noqa: PLW2901  # the second time there is nothing new
     everything = Follower(workplace.search, "*", TimeRange(since=NOON), from_beginning=True)
     assert [(p.prediction_id, p.revision) for p in everything.new()] == [("id-0", 1), ("id-1", 0), ("id-2", 0)]
-
-
-def _run(monkeypatch: pytest.MonkeyPatch, settings: Settings, *arguments: str) -> Result:
-    app = Typer()
-    app.command()(command.search)
-    monkeypatch.setattr(command, "settings", lambda: settings)
-    return CliRunner().invoke(app, arguments)
-
-
-def test_the_command_prints_a_table(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = _run(monkeypatch, place.settings, "label:3 AND confidence:>0.9")
-    assert result.exit_code == 0
-    header, row, total = result.stdout.splitlines()
-    assert re.split(r"  +", header.strip()) == [
-        "event time (UTC)",
-        "key",
-        "label",
-        "confidence",
-        "modalities",
-        "latency",
-        "model",
-    ]
-    assert re.split(r" {2,}", row.strip()) == [
-        "2026-01-01 12:00:00.000",
-        "digit-0",
-        "3",
-        "95.0%",
-        "speech image sensor",
-        "42 ms",
-        "digits-small 1.0.0",
-    ]
-    assert total == "1 match."
-
-
-def test_the_command_prints_json_lines(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = _run(monkeypatch, place.settings, "label:3", "--json", "--until", "2026-01-01T12:30")
-    (line,) = result.stdout.splitlines()
-    assert line.startswith('{"prediction_id": "id-0", "key": "digit-0", "event_time": "2026-01-01T12:00:00.000Z"')
-
-
-def test_the_command_aggregates(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    header, first, *_, total = _run(monkeypatch, place.settings, "--aggregate", "label").stdout.splitlines()
-    assert re.split(r" {2,}", header.strip()) == ["label", "predictions", "share", "mean confidence"]
-    assert first.split() == ["3", "2", "50.0%", "72.5%"]
-    assert total == "4 matches."
-    lines = _run(monkeypatch, place.settings, "label:4", "--aggregate", "model_version", "--json").stdout.splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {"model_version": "1.0.0", "predictions": 1, "mean_confidence": pytest.approx(0.99)}
-    ]
-
-
-def test_the_command_follows_until_it_is_interrupted(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(command, "sleep", interrupt)
-    result = _run(monkeypatch, place.settings, "label:3", "--follow", "--since", "2026-01-01")
-    assert [line.split()[:4] for line in result.stdout.splitlines()] == [
-        ["2026-01-01", "12:00:00.000", "digit-0", "3"],
-        ["2026-01-01", "13:00:00.000", "digit-1", "3"],
-    ]
-    assert result.exit_code == 130
-
-
-def test_the_command_does_not_follow_and_aggregate(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = _run(monkeypatch, place.settings, "--follow", "--aggregate", "label")
-    assert result.exit_code == 2
-    assert "goes with neither" in result.output
-
-
-@pytest.mark.parametrize("age", ["15m", "7d"])
-def test_the_command_takes_an_age(place: Workplace, monkeypatch: pytest.MonkeyPatch, age: str) -> None:
-    result = _run(monkeypatch, place.settings, "--since", age)
-    assert result.stdout == f"No prediction under {place.settings.elasticsearch.alias} matches.\n"
-
-
-def test_the_command_refuses_what_is_no_time(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = _run(monkeypatch, place.settings, "--since", "yesterday")
-    assert result.exit_code == 2
-    assert "'yesterday' is no time" in result.output
 
 
 def test_an_address_where_nobody_answers_is_named() -> None:
