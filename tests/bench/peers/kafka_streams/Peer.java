@@ -41,15 +41,13 @@ public final class Peer {
         properties.put(StreamsConfig.producerPrefix("compression.type"), "lz4");
 
         StreamsBuilder builder = new StreamsBuilder();
-        Consumed<String, byte[]> consumed = Consumed.with(Serdes.String(), Serdes.ByteArray());
-        KStream<String, byte[]> speech = builder.stream(prefix + "speech", consumed);
-        KStream<String, byte[]> image = builder.stream(prefix + "image", consumed);
-        KStream<String, byte[]> sensor = builder.stream(prefix + "sensor", consumed);
+        KStream<String, byte[]> speech = source(builder, prefix + "speech");
+        KStream<String, byte[]> image = source(builder, prefix + "image");
+        KStream<String, byte[]> sensor = source(builder, prefix + "sensor");
         JoinWindows windows = JoinWindows.ofTimeDifferenceAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(2));
         StreamJoined<String, byte[], byte[]> stores =
             StreamJoined.with(Serdes.String(), Serdes.ByteArray(), Serdes.ByteArray());
-        speech.peek((key, value) -> sayFirst())
-            .join(image, Peer::both, windows, stores)
+        speech.join(image, Peer::both, windows, stores)
             .join(sensor, Peer::both, windows, stores)
             .mapValues(Peer::mean)
             .to(prefix + "predictions", Produced.with(Serdes.String(), Serdes.ByteArray()));
@@ -62,6 +60,11 @@ public final class Peer {
         }));
         streams.start();
         stop.await();
+    }
+
+    private static KStream<String, byte[]> source(StreamsBuilder builder, String topic) {
+        return builder.stream(topic, Consumed.with(Serdes.String(), Serdes.ByteArray()))
+            .peek((key, value) -> sayFirst());
     }
 
     private static void sayFirst() {

@@ -7,13 +7,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from quixstreams import Application, State
 
 COMMIT_S = 0.5
+_said: list[bool] = []
 
 
 def main() -> None:
@@ -35,7 +35,6 @@ def main() -> None:
         application.dataframe(application.topic(prefix + name, value_deserializer="bytes"))
         for name in ("speech", "image", "sensor")
     )
-    speech = speech.update(say_first())
     triples = speech.concat(image).concat(sensor).apply(join, stateful=True).filter(lambda triple: triple is not None)
     triples.apply(mean).to_topic(output)
     application.run()
@@ -43,6 +42,10 @@ def main() -> None:
 
 def join(value: bytes, state: State) -> bytes | None:
     """Returns a key's three payloads, one after the other, when the third is there."""
+    if not _said:
+        _said.append(True)
+        sys.stdout.write(json.dumps({"first": time.time()}) + "\n")
+        sys.stdout.flush()
     held = state.get_bytes("payloads", b"\0")
     if held[0] == 2:
         state.delete("payloads")
@@ -54,19 +57,6 @@ def join(value: bytes, state: State) -> bytes | None:
 def mean(triple: bytes) -> bytes:
     """Returns the mean byte in decimal digits."""
     return b"%d" % (int(np.frombuffer(triple, np.uint8).sum(dtype=np.uint32)) // len(triple))
-
-
-def say_first() -> Callable[[bytes], None]:
-    """Returns what says once that the first byte has been read."""
-    said: list[bool] = []
-
-    def say(_value: bytes) -> None:
-        if not said:
-            said.append(True)
-            sys.stdout.write(json.dumps({"first": time.time()}) + "\n")
-            sys.stdout.flush()
-
-    return say
 
 
 if __name__ == "__main__":
