@@ -4,31 +4,24 @@ One thread takes the steps and owns the lanes and the ledger. The model and the 
 thread of its own, and hand their results back.
 """
 
-import gc
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from itertools import chain, compress
 
 import numpy as np
 
 from consumers.lanes import Lanes
 from consumers.ledger import Ledger
-from consumers.outputs import Moment, OutputBuilder, moment_of, too_few
+from consumers.memory import collect_garbage_rarely
+from consumers.outputs import Moment, OutputBuilder, message_of, moment_of, one_too_many, too_few, too_late
+from consumers.polling import PollSize
 from consumers.vitals import Vitals
 from pipeline.events.records import Reason
 from pipeline.join.inspection import Inspector
 from pipeline.join.lane import Lane
 from pipeline.join.outcomes import Amended, Duplicate, Incomplete, Joined, Late, Outcome, Partial, Record
 from pipeline.kafka.committer import Committer
-from pipeline.kafka.contract import (
-    Committed,
-    Delivery,
-    EndOfPartition,
-    Fresh,
-    PartitionListener,
-    Source,
-    TopicPartition,
-)
+from pipeline.kafka.contract import Committed, Delivery, Fresh, Message, PartitionListener, Source, TopicPartition
 from pipeline.kafka.errors import AbortNeeded
 from pipeline.model.batcher import Batcher
 from pipeline.model.inference import Answers, Classified, Classifier, Failed, Probabilities, TooFewInputs
@@ -37,9 +30,7 @@ from pipeline.telemetry.clock import monotonic_ms
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
 
-POLL_RECORDS = 2_000
 QUIET_POLL_S, BUSY_POLL_S = 0.05, 0.002
-COLLECTION_THRESHOLDS = 100_000, 50, 100
 _log = logger(__name__)
 
 
@@ -62,6 +53,7 @@ class FusionConsumer(PartitionListener):
         self._inference = inference
         self._outputs = outputs
         self._lanes = Lanes(settings)
+        self._poll_size = PollSize()
         self._batcher: Batcher[Moment] = Batcher(settings.serving.batch_size, settings.serving.max_wait_ms)
         self._source, committer = connect(self)
         self._ledger = Ledger(self._lanes, committer, settings.join.commit_min_ms)
@@ -70,8 +62,7 @@ class FusionConsumer(PartitionListener):
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set, then finishes what is in flight and commits it."""
-        gc.freeze()  # what is loaded by now stays, and records hold no cycles: looking for garbage finds nothing
-        gc.set_threshold(*COLLECTION_THRESHOLDS)
+        collect_garbage_rarely()
         try:
             while not stop.is_set():
                 self._attempt(self.step)
@@ -85,12 +76,10 @@ class FusionConsumer(PartitionListener):
     def step(self) -> None:
         """Takes everything one step further. Raises AbortNeeded or Fatal."""
         busy = self._is_draining() or not self._ledger.is_settled
-        for arrival in self._source.poll(POLL_RECORDS, BUSY_POLL_S if busy else QUIET_POLL_S):
-            match arrival:
-                case Delivery():
-                    self._receive(arrival)
-                case EndOfPartition():
-                    self._lanes.at_end(arrival, monotonic_ms())
+        arrivals = self._source.poll(self._poll_size.records, BUSY_POLL_S if busy else QUIET_POLL_S)
+        for topic, deliveries in arrivals.by_topic():
+            self._receive(topic, [one for one in deliveries if one.where.partition in self._lanes.held])
+        self._lanes.at_ends(arrivals.ends, monotonic_ms())
         for lane, outcomes in self._lanes.advance(monotonic_ms()):
             self._settle(lane, outcomes)
         self._classify()
@@ -99,39 +88,40 @@ class FusionConsumer(PartitionListener):
         self._lanes.hold_back(self._source, monotonic_ms(), draining=self._is_draining())
         self._vitals.watch(monotonic_ms())
 
-    # 1. Records of a partition come in. Those that were finished before a restart are only remembered.
+    # 1. Records of a topic come in. Those that were finished before a restart are only remembered.
 
-    def _receive(self, delivery: Delivery) -> None:
-        messages, modality = delivery.messages, self._lanes.modality(delivery.topic)
-        self._vitals.received(delivery.topic, len(messages))
-        if (lane := self._lanes.get(delivery.partition)) is None:
-            return
-        finished = lane.admit(modality, [message.offset for message in messages])
-        self._lanes.take_in(sum([len(message.value or b"") for message in messages if message.offset not in finished]))
-        records, refused = self._inspector.inspect(modality, delivery.partition, messages)
-        for record, error in refused:
-            if record.offset not in finished:
-                self._set_aside(lane, [record], error.reason, str(error))
-        self._settle(lane, lane.add(modality, records, finished))
+    def _receive(self, topic: str, deliveries: Sequence[Delivery]) -> None:
+        modality = self._lanes.modality(topic)
+        for delivery, inspected in zip(deliveries, self._inspector.inspect(modality, deliveries), strict=True):
+            lane = self._lanes.held[delivery.where.partition]
+            finished = lane.admit(modality, delivery.offsets)
+            sizes = [len(value or b"") for value in delivery.values]
+            self._vitals.received(topic, len(sizes))
+            self._poll_size.note(len(sizes), sum(sizes))
+            self._lanes.take_in(sum(compress(sizes, [offset not in finished for offset in delivery.offsets])))
+            for place, error in inspected.refused:
+                if delivery.offsets[place] not in finished:
+                    self._write_off(lane, delivery.message(place), error.reason, str(error))
+            self._settle(lane, lane.add(modality, inspected.records, finished))
 
     # 2. The join has settled something: it goes to the model, or to the dead letters.
 
-    def _settle(self, lane: Lane, outcomes: Iterable[Outcome]) -> None:
+    def _settle(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
         now_ms = monotonic_ms()
-        for outcome in outcomes:
+        joined = [outcome for outcome in outcomes if isinstance(outcome, Joined)]
+        self._batcher.add([moment_of((lane, key, records, records, False)) for key, records in joined], now_ms)
+        for outcome in outcomes if len(joined) < len(outcomes) else ():
             match outcome:
-                case Joined(key, records) | Partial(key, records):
-                    self._batcher.add(moment_of((lane, key, records, records, False)), now_ms)
+                case Partial(key, records):
+                    self._batcher.add([Moment(lane, key, records, fresh=records, amends=False)], now_ms)
                 case Amended(key, records, added):
-                    self._batcher.add(Moment(lane, key, records, fresh=(added,), amends=True), now_ms)
+                    self._batcher.add([Moment(lane, key, records, fresh=(added,), amends=True)], now_ms)
                 case Incomplete(_, records):
                     self._set_aside(lane, records, Reason.INCOMPLETE, too_few(records))
                 case Late(record, watermark_ms):
-                    detail = f"Its window had closed: its time {record.event_time_ms}, the watermark {watermark_ms}."
-                    self._set_aside(lane, [record], Reason.LATE, detail)
+                    self._set_aside(lane, [record], Reason.LATE, too_late(record, watermark_ms))
                 case Duplicate(record):
-                    detail = f"Its key already had its {record.modality.name.lower()} event, within join.window_ms."
-                    self._set_aside(lane, [record], Reason.DUPLICATE, detail)
+                    self._set_aside(lane, [record], Reason.DUPLICATE, one_too_many(record))
 
     # 3. A batch leaves for the model when it is full or has waited long enough, and there is room.
 
@@ -151,9 +141,8 @@ class FusionConsumer(PartitionListener):
         first = [not moment.amends for moment in moments]
         if any(first):
             self._publish(list(compress(moments, first)), probabilities[first])
-        for moment, row in zip(moments, probabilities, strict=True):
-            if moment.amends:
-                self._conclude_one(Classified(moment, row, refused={}))
+        for place in np.flatnonzero(np.invert(first)).tolist():
+            self._conclude_one(Classified(moments[place], probabilities[place], refused={}))
 
     def _conclude_one(self, answer: Classified | Failed | TooFewInputs) -> None:
         moment: Moment = answer.request
@@ -183,8 +172,12 @@ class FusionConsumer(PartitionListener):
 
     def _set_aside(self, lane: Lane, records: Sequence[Record], reason: Reason, detail: str) -> None:
         for record in records:
-            self._vitals.set_aside(record.payload.topic, reason)
-            self._ledger.book(lane, record, self._outputs.dead_letter(record.payload, reason, detail))
+            self._write_off(lane, message_of(record), reason, detail)
+
+    def _write_off(self, lane: Lane, message: Message, reason: Reason, detail: str) -> None:
+        self._vitals.set_aside(message.topic, reason)
+        modality, letter = self._lanes.modality(message.topic), self._outputs.dead_letter(message, reason, detail)
+        self._ledger.book(lane, modality, message, letter)
 
     # What can come between: an aborted transaction, a rebalance, the end.
 

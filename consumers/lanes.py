@@ -1,6 +1,6 @@
 """The lanes that a replica owns: handed out, paused and put into commits together."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from consumers.maps import MapSizes
 from pipeline.events.records import Modality
@@ -100,10 +100,11 @@ class Lanes:
         self._waiting_bytes = 0
         self.is_assigned = False
 
-    def at_end(self, end: EndOfPartition, now_ms: int) -> None:
-        """A partition has delivered everything it holds."""
-        if (lane := self._lanes.get(end.partition)) is not None:
-            lane.at_end(self._modalities[end.topic], end.offset, now_ms)
+    def at_ends(self, ends: Iterable[EndOfPartition], now_ms: int) -> None:
+        """Partitions have delivered everything they hold."""
+        for end in ends:
+            if (lane := self._lanes.get(end.partition)) is not None:
+                lane.at_end(self._modalities[end.topic], end.offset, now_ms)
 
     def take_in(self, payload_bytes: int) -> None:
         """So much payload waits for its outcomes."""

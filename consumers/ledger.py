@@ -9,14 +9,13 @@ from consumers.lanes import Lanes
 from consumers.outputs import Moment
 from pipeline.events.records import Modality
 from pipeline.join.lane import Lane
-from pipeline.join.outcomes import Record
 from pipeline.kafka.committer import Committer
-from pipeline.kafka.contract import GroupMetadata, Output, Transaction
+from pipeline.kafka.contract import GroupMetadata, Message, Output, Transaction
 from pipeline.kafka.errors import AbortNeeded, Fatal
 from pipeline.telemetry import metrics
 
 REFRESH_MS = 1_000
-_LANE, _FRESH, _SIZE = attrgetter("lane"), attrgetter("fresh"), attrgetter("size_bytes")
+_LANE, _FRESH, _VALUE = attrgetter("lane"), attrgetter("fresh"), attrgetter("value")
 MAX_ABORTS_IN_A_ROW = 20
 
 
@@ -48,11 +47,11 @@ class Ledger:
         """Whether nothing is booked and nothing on its way."""
         return not self._booked and not self._committer.busy
 
-    def book(self, lane: Lane, record: Record, output: Output) -> None:
-        """Books one output for the one record it accounts for."""
+    def book(self, lane: Lane, modality: Modality, message: Message, output: Output) -> None:
+        """Books one output for the one source record it accounts for."""
         self._booked.append(output)
-        lane.finish(record.modality, [record.offset])
-        self._lanes.let_go(record.size_bytes)
+        lane.finish(modality, [message.offset])
+        self._lanes.let_go(len(message.value or b""))
 
     def book_all(self, moments: Sequence[Moment], outputs: Sequence[Output]) -> None:
         """Books an output for each of these moments; it accounts for the moment's fresh records."""
@@ -61,7 +60,7 @@ class Ledger:
             records = list(chain.from_iterable(map(_FRESH, run)))
             for modality in Modality:
                 lane.finish(modality, [record.offset for record in records if record.modality is modality])
-            self._lanes.let_go(sum(map(_SIZE, records)))
+            self._lanes.let_go(sum(map(len, map(_VALUE, records))))
 
     def commit_if_due(self, group: Callable[[], GroupMetadata], now_ms: int) -> None:
         """Takes note of a commit that is through and starts the next one if it is due.

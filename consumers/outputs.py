@@ -48,6 +48,13 @@ class Moment(NamedTuple):
 
 
 moment_of = row_maker(Moment)
+_output = row_maker(Output)
+
+
+def message_of(record: Record) -> Message:
+    """Returns a source record as it came."""
+    topic, partition = record.place
+    return Message(topic, partition, record.offset, record.timestamp_ms, record.key, record.value, record.headers)
 
 
 def prediction_ids(keys: Sequence[bytes], event_times_ms: Sequence[int]) -> list[bytes]:
@@ -69,6 +76,16 @@ def prediction_ids(keys: Sequence[bytes], event_times_ms: Sequence[int]) -> list
 def too_few(records: Sequence[Record]) -> str:
     """Returns why these records get no answer."""
     return f"{len(records)} usable of 3 inputs came for its key in its window."
+
+
+def too_late(record: Record, watermark_ms: int) -> str:
+    """Returns why a record was not joined."""
+    return f"Its window had closed: its time {record.event_time_ms}, the watermark {watermark_ms}."
+
+
+def one_too_many(record: Record) -> str:
+    """Returns why a record was not joined."""
+    return f"Its key already had its {record.modality.name.lower()} event, within join.window_ms."
 
 
 class OutputBuilder:
@@ -102,7 +119,7 @@ class OutputBuilder:
         columns, with_headers = self._columns(moments, now_ms)
         values = self._encoder.encode(columns, probabilities, now_ms)
         topic = self._topics.predictions
-        outputs = [Output(topic, key, value) for key, value in zip(columns.keys, values, strict=True)]
+        outputs = list(map(_output, zip(repeat(topic), columns.keys, values, repeat(()), strict=False)))
         if with_headers:
             outputs = with_contexts(outputs, moments, self._tracer, now_ms)
         return outputs, columns.latencies_ms
@@ -126,8 +143,7 @@ class OutputBuilder:
         counts = [len(moment.records) for moment in moments]
         starts = np.cumsum(counts, dtype=np.intp) - counts
         records = chain.from_iterable(map(_RECORDS, moments))
-        _, offsets, _, times_ms, messages, *_ = zip(*records, strict=True)
-        topics, partitions, _, timestamps_ms, _, _, headers = zip(*messages, strict=True)
+        _, offsets, _, times_ms, _, timestamps_ms, headers, places, _ = zip(*records, strict=True)
         first_ms = np.minimum.reduceat(np.array(times_ms, np.int64), starts)
         newest_ms = np.maximum.reduceat(np.array(timestamps_ms, np.int64), starts)
         revisions = [0] * len(moments)
@@ -141,7 +157,7 @@ class OutputBuilder:
             first_ms,
             revisions,
             [EVERY if count == len(EVERY) else _modalities(m) for m, count in zip(moments, counts, strict=True)],
-            zip(topics, partitions, strict=True),
+            places,
             np.array(offsets, np.int64),
             now_ms - newest_ms,
         )

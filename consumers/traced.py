@@ -19,7 +19,7 @@ def with_contexts(outputs: Sequence[Output], moments: Sequence["Moment"], tracer
 
     Args:
         outputs: predictions, one for each moment.
-        moments: with messages as payloads of their records.
+        moments: what they answer.
         tracer: shows the work as spans, or not.
         now_ms: when the predictions were made.
     """
@@ -31,11 +31,11 @@ def with_contexts(outputs: Sequence[Output], moments: Sequence["Moment"], tracer
 
 def _continued(moment: "Moment", tracer: Tracer, now_ms: int) -> TraceContext | None:
     records = sorted(moment.records, key=lambda record: _rank(moment, record))
-    contexts = [context for record in records if (context := context_of(record.payload.headers))]
+    contexts = [context for record in records if (context := context_of(record.headers))]
     if not contexts:
         return None
     others = [context for context in contexts[1:] if context.trace_id != contexts[0].trace_id]
-    began_ms = min(record.payload.timestamp_ms for record in moment.records)
+    began_ms = min(record.timestamp_ms for record in moment.records)
     attributes: Attributes = {
         "messaging.system": "kafka",
         "messaging.kafka.message.key": moment.key.decode(),

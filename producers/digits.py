@@ -17,8 +17,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from pipeline.events.codec import Codec
-from pipeline.events.records import ImageEncoding, Modality, Reason, SpeechEncoding
-from pipeline.kafka.contract import Headers, Output
+from pipeline.events.records import Headers, ImageEncoding, Modality, Reason, SpeechEncoding
+from pipeline.kafka.contract import Output
 from pipeline.settings import TopicSettings
 from producers import garbage, image, sensor, speech
 from producers.errors import InvalidInput

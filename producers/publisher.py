@@ -3,10 +3,10 @@
 from types import TracebackType
 from typing import Self
 
-from pipeline.events.records import Event, ImageEvent, Modality, SensorEvent, SpeechEvent
+from pipeline.events.records import Event, Headers, ImageEvent, Modality, SensorEvent, SpeechEvent
 from pipeline.join.inspection import MAX_KEY_BYTES
 from pipeline.kafka.admin import TopicAdmin
-from pipeline.kafka.contract import Headers, Output
+from pipeline.kafka.contract import Output
 from pipeline.kafka.producer import RecordProducer
 from pipeline.kafka.registry import codec
 from pipeline.kafka.topics import source_message_bytes

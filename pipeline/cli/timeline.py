@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.cli.printing import text_of, time_text
-from pipeline.events.records import Modality, Prediction, SourceOffset
+from pipeline.events.records import Headers, Modality, Prediction, SourceOffset
 from pipeline.join.fate import DeadLettered, Fate, Predicted, Unproven, Unread, Waiting
-from pipeline.kafka.contract import Headers
 from pipeline.kafka.history import FoundLetter, FoundPrediction, History, SourceRecord
 from pipeline.kafka.retries import RETRY_COUNT, RETRY_OF
 from pipeline.search.documents import document

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
+Headers = tuple[tuple[str, bytes], ...]
+"""A record's headers, in their order; a name may come more than once."""
+
 
 class Modality(IntEnum):
     """The three kinds of input. The value is their place in every array and bit mask."""

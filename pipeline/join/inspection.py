@@ -1,23 +1,21 @@
 """The checks that a source record must pass before it is joined."""
 
-from collections.abc import Sequence
-from itertools import repeat
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from pipeline.events.codec import Codec
 from pipeline.events.errors import Invalid, RecordError, TooLarge, Undecodable
-from pipeline.events.records import Event, Modality, Reason, SensorEvent, SpeechEvent
+from pipeline.events.records import Event, Headers, Modality, Reason, SensorEvent, SpeechEvent
 from pipeline.events.rows import row_maker
 from pipeline.events.scan import Flags, scan
 from pipeline.join.outcomes import Record
 from pipeline.join.partitioner import partition_of, partitions_of
 
 MAX_KEY_BYTES = 256
-_OFFSET = attrgetter("offset")
-_TIMESTAMP = attrgetter("timestamp_ms")
 _record = row_maker(Record)
 FLOAT32_BYTES = 4
 
@@ -35,23 +33,27 @@ class ClockSkew(RecordError):
 
 
 class Delivered(Protocol):
-    """What the checks look at of a source record; `timestamp_ms` is the broker's."""
+    """Records of one partition, an entry for each in every column, or none in `headers`. Timestamps: the broker's."""
 
     @property
-    def offset(self) -> int: ...  # noqa: D102
+    def where(self) -> tuple[str, int]: ...  # noqa: D102
     @property
-    def timestamp_ms(self) -> int: ...  # noqa: D102
+    def offsets(self) -> Sequence[int]: ...  # noqa: D102
     @property
-    def key(self) -> bytes | None: ...  # noqa: D102
+    def timestamps_ms(self) -> Sequence[int]: ...  # noqa: D102
     @property
-    def value(self) -> bytes | None: ...  # noqa: D102
+    def keys(self) -> Sequence[bytes | None]: ...  # noqa: D102
+    @property
+    def values(self) -> Sequence[bytes | None]: ...  # noqa: D102
+    @property
+    def headers(self) -> Sequence[Headers]: ...  # noqa: D102
 
 
 class Inspected(NamedTuple):
-    """What can be joined, and what cannot, each with what is wrong with it; the payload is what arrived."""
+    """What of a delivery can be joined, and the places in it of what cannot, each with what is wrong."""
 
     records: list[Record]
-    refused: list[tuple[Record, RecordError]]
+    refused: list[tuple[int, RecordError]]
 
 
 class Inspector:
@@ -73,48 +75,56 @@ class Inspector:
         self._max_skew_ms = max_skew_ms
         self._max_record_bytes = max_record_bytes
 
-    def inspect(self, modality: Modality, partition: int, arrived: Sequence[Delivered]) -> Inspected:
-        """Returns the records of one partition that can be joined, and why the others cannot, in their order."""
-        keys = [one.key or b"" for one in arrived]
-        values = [one.value or b"" for one in arrived]
-        found = scan(modality, values)
-        timestamps_ms = np.fromiter(map(_TIMESTAMP, arrived), np.int64, len(arrived))
-        in_time = found.event_time_ms - timestamps_ms <= self._max_skew_ms
-        ordinary = found.ok & in_time & self._in_contract(partition, keys, values)
-        offsets, times, sizes = map(_OFFSET, arrived), found.event_time_ms.tolist(), map(len, values)
-        rows = zip(repeat(modality), offsets, keys, times, arrived, sizes, found.media_at.tolist(), strict=False)
+    def inspect(self, modality: Modality, deliveries: Sequence[Delivered]) -> list[Inspected]:
+        """Returns of each delivery the records that can be joined, and why the others cannot, in their order.
+
+        Args:
+            modality: of the topic that they are all from.
+            deliveries: of any of its partitions; a few array calls look at all of them.
+        """
+        arrived = _Columns(deliveries)
+        found = scan(modality, arrived.values)
+        in_time = found.event_time_ms - arrived.timestamps_ms <= self._max_skew_ms
+        ordinary = found.ok & in_time & self._in_contract(arrived)
+        rows = arrived.rows(modality, found.event_time_ms.tolist(), found.media_at.tolist())
         records = list(map(_record, rows))
-        if ordinary.all():
-            return Inspected(records, [])
-        inspected = Inspected([], [])
-        for record, is_ordinary in zip(records, ordinary.tolist(), strict=True):
-            if is_ordinary:
-                inspected.records.append(record)
-                continue
-            try:
-                inspected.records.append(self._checked(partition, record))
-            except RecordError as error:
-                inspected.refused.append((record, error))
+        inspected, start = [], 0
+        for delivery, count in zip(deliveries, arrived.counts, strict=True):
+            here = slice(start, start + count)
+            start += count
+            if ordinary[here].all():
+                inspected.append(Inspected(records[here], []))
+            else:
+                inspected.append(self._one_by_one(delivery, records[here], ordinary[here].tolist()))
         return inspected
 
-    def _in_contract(self, partition: int, keys: Sequence[bytes], values: Sequence[bytes]) -> Flags:
+    def _in_contract(self, arrived: "_Columns") -> Flags:
         """Returns which records have an ASCII key that belongs in the partition, and a value of an allowed size."""
-        count = len(keys)
+        count, keys = len(arrived.keys), arrived.keys
         key_bytes = np.fromiter(map(len, keys), np.int64, count)
         plain = np.fromiter(map(bytes.isascii, keys), np.bool_, count) & (key_bytes > 0) & (key_bytes <= MAX_KEY_BYTES)
-        small = np.fromiter(map(len, values), np.int64, count) <= self._max_record_bytes
-        in_contract: Flags = plain & small & (partitions_of(keys, self._partitions) == partition)
+        small = np.fromiter(map(len, arrived.values), np.int64, count) <= self._max_record_bytes
+        in_contract: Flags = plain & small & (partitions_of(keys, self._partitions) == arrived.partitions)
         return in_contract
 
-    def _checked(self, partition: int, record: Record) -> Record:
+    def _one_by_one(self, delivery: Delivered, records: Sequence[Record], ordinary: Sequence[bool]) -> Inspected:
+        inspected = Inspected([], [])
+        for place, (record, is_ordinary) in enumerate(zip(records, ordinary, strict=True)):
+            try:
+                inspected.records.append(record if is_ordinary else self._checked(delivery, place, record))
+            except RecordError as error:
+                inspected.refused.append((place, error))
+        return inspected
+
+    def _checked(self, delivery: Delivered, place: int, record: Record) -> Record:
         """Returns a record that was looked at in full.
 
         Raises:
             RecordError: one of its kinds, with a sentence about what is wrong and what to do.
         """
-        arrived: Delivered = record.payload
-        self._check_key(arrived.key, partition)
-        value = arrived.value
+        _, partition = delivery.where
+        self._check_key(delivery.keys[place], partition)
+        value = delivery.values[place]
         if value is None:
             raise Undecodable("It has no value: publish an Avro record.")
         if len(value) > self._max_record_bytes:
@@ -123,7 +133,7 @@ class Inspector:
             )
         event = self._codec.decode_event(record.modality, value)
         _check_contents(event)
-        ahead_ms = event.event_time_ms - arrived.timestamp_ms
+        ahead_ms = event.event_time_ms - record.timestamp_ms
         if ahead_ms > self._max_skew_ms:
             raise ClockSkew(
                 f"Its event time is {ahead_ms:,} ms ahead of the broker's clock, and join.max_skew_ms is "
@@ -146,6 +156,44 @@ class Inspector:
                 f"It is in partition {partition}, and its key belongs in {expected}: use the partitioner "
                 "murmur2_random, Java's default."
             )
+
+
+class _Columns:
+    """Deliveries one after the other; what has no key or no value has an empty one here."""
+
+    def __init__(self, deliveries: Sequence[Delivered]) -> None:
+        self._deliveries = deliveries
+        self.counts = [len(delivery.offsets) for delivery in deliveries]
+        self.partitions = np.repeat([delivery.where[1] for delivery in deliveries], self.counts)
+        self.timestamps_ms = np.fromiter(self._all("timestamps_ms"), np.int64, sum(self.counts))
+        self.keys: list[bytes] = [key or b"" for key in self._all("keys")]
+        self.values: list[bytes] = [value or b"" for value in self._all("values")]
+
+    def rows(
+        self, modality: Modality, event_times_ms: Iterable[int], media_at: Iterable[int]
+    ) -> Iterable[tuple[object, ...]]:
+        """Yields the fields of a `Record` of each."""
+        places = chain.from_iterable(
+            repeat(delivery.where, count) for delivery, count in zip(self._deliveries, self.counts, strict=True)
+        )
+        headers = chain.from_iterable(
+            delivery.headers or repeat((), count) for delivery, count in zip(self._deliveries, self.counts, strict=True)
+        )
+        return zip(
+            repeat(modality),
+            self._all("offsets"),
+            self.keys,
+            event_times_ms,
+            self.values,
+            self._all("timestamps_ms"),
+            headers,
+            places,
+            media_at,
+            strict=False,
+        )
+
+    def _all(self, column: str) -> Iterable[Any]:
+        return chain.from_iterable(map(attrgetter(column), self._deliveries))
 
 
 def _check_contents(event: Event) -> None:

@@ -1,6 +1,7 @@
 """A lane: the partitions of one number of the three source topics, joined and accounted for."""
 
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from pipeline.events.records import Modality
 from pipeline.join.outcomes import JoinRules, Outcome, Record
@@ -9,6 +10,7 @@ from pipeline.join.watermark import Watermark
 from pipeline.join.window import WindowJoin
 
 _LOOKBACK_STEPS = 16
+_TIME = attrgetter("event_time_ms")
 
 
 class Lane:
@@ -75,8 +77,8 @@ class Lane:
         """
         if not records:
             return []
-        newest_ms = max(record.event_time_ms for record in records)
-        self._watermark.observe(modality, min(record.event_time_ms for record in records), newest_ms)
+        newest_ms = max(map(_TIME, records))
+        self._watermark.observe(modality, min(map(_TIME, records)), newest_ms)
         self._lookbacks[modality].note(records[0].offset, newest_ms)
         if not finished:
             return self._join.add(modality, records)

@@ -1,24 +1,34 @@
 """What can become of a source record: each gets exactly one of these."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pipeline.events.records import Modality
+from pipeline.events.records import Headers, Modality
 
 
 class Record(NamedTuple):
-    """A source record that can be joined. `payload` is the caller's, of `size_bytes`; the join never looks into it.
+    """A source record that can be joined: what the join looks at, then what it only carries.
 
-    `media_at` is where the media begin in the payload's value, as far as it is known without decoding it in full.
+    Attributes:
+        timestamp_ms: the broker's.
+        place: its topic and partition.
+        media_at: where the media begin in the value, as far as it is known without decoding it in full.
     """
 
     modality: Modality
     offset: int
     key: bytes
     event_time_ms: int
-    payload: Any = None
-    size_bytes: int = 0
+    value: bytes = b""
+    timestamp_ms: int = 0
+    headers: Headers = ()
+    place: tuple[str, int] = ("", 0)
     media_at: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its value."""
+        return len(self.value)
 
 
 class Joined(NamedTuple):

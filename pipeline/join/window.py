@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, auto
+from operator import attrgetter
 
 from pipeline.events.records import Modality
 from pipeline.events.rows import row_maker
@@ -19,6 +20,8 @@ from pipeline.join.outcomes import (
 from pipeline.join.timeline import Timeline
 
 _ALL_SEEN = (1 << len(Modality)) - 1
+_NO_RECORDS: list[Record | None] = []
+_ANCHOR = attrgetter("anchor_ms")
 _TIMELINE_STEPS = 512
 _joined = row_maker(Joined)
 
@@ -81,14 +84,25 @@ class WindowJoin:
     def add(self, modality: Modality, records: Iterable[Record]) -> list[Outcome]:
         """Takes records of one modality in; returns what is settled by them. The others wait."""
         outcomes: list[Outcome] = []
-        find, bit, window_ms, is_open = self._windows.get, 1 << modality, self._rules.window_ms, _State.OPEN
+        opened: list[_Window] = []
+        windows, find, bit, window_ms, is_open = (
+            self._windows,
+            self._windows.get,
+            1 << modality,
+            self._rules.window_ms,
+            _State.OPEN,
+        )
         for record in records:
-            window = find(record.key)
-            if (
+            key, time_ms = record.key, record.event_time_ms
+            window = find(key)
+            if window is None and not self._is_past(time_ms + window_ms):
+                windows[key] = window = _Window(key, time_ms)
+                opened.append(window)
+            elif (
                 window is None
                 or window.state is not is_open
                 or window.seen & bit
-                or not -window_ms <= record.event_time_ms - window.anchor_ms <= window_ms
+                or not -window_ms <= time_ms - window.anchor_ms <= window_ms
             ):
                 window = self._window_for(record, bit, outcomes)
                 if window is None:
@@ -96,7 +110,9 @@ class WindowJoin:
             window.seen |= bit
             window.records[modality] = record
             if window.seen == _ALL_SEEN:
-                outcomes.append(_joined((record.key, self._close(window))))
+                outcomes.append(_joined((key, self._close(window))))
+        self._until_deadline.add(opened)
+        self._open += len(opened)
         return outcomes
 
     def remember(self, record: Record, *, amendable: bool = False) -> None:
@@ -151,18 +167,16 @@ class WindowJoin:
         if self._watermark_ms is None or watermark_ms > self._watermark_ms:
             self._watermark_ms = watermark_ms
         rules, now_ms = self._rules, self._watermark_ms
-        outcomes: list[Outcome] = []
-        for window in self._until_deadline.pop_before(now_ms - rules.window_ms):
-            if window.state is _State.OPEN:
-                outcomes.append(self._expire(window))
-            amendable = window.state is _State.AMENDABLE
-            (self._until_amended if amendable else self._until_forgotten).add(window)
+        passed = self._until_deadline.pop_before(now_ms - rules.window_ms)
+        due = sorted([window for window in passed if window.state is _State.OPEN], key=_ANCHOR)
+        outcomes = [self._expire(window) for window in due]
+        closed = [window for window in passed if window.state is not _State.AMENDABLE]
+        self._until_amended.add([window for window in passed if window.state is _State.AMENDABLE])
         for window in self._until_amended.pop_before(now_ms - rules.window_ms - rules.amend_ms):
             self._drop(window)
-            self._until_forgotten.add(window)
-        for window in self._until_forgotten.pop_before(now_ms - rules.memory_ms):
-            self._drop(window)
-            self._forget(window)
+            closed.append(window)
+        self._until_forgotten.add(closed)
+        self._forget(self._until_forgotten.pop_before(now_ms - rules.memory_ms))
         return outcomes
 
     def _window_for(self, record: Record, bit: int, outcomes: list[Outcome]) -> _Window | None:
@@ -206,7 +220,7 @@ class WindowJoin:
             while newest.later is not None:
                 newest = newest.later
             newest.later = window
-        self._until_deadline.add(window)
+        self._until_deadline.add([window])
         self._open += 1
         return window
 
@@ -242,17 +256,15 @@ class WindowJoin:
         if window.state is _State.AMENDABLE:
             self.kept_bytes -= sum(record.size_bytes for record in window.in_order())
             del self._amendable[window]
-            self._let_go(window)
+            window.state = _State.CLOSED
+            window.records = _NO_RECORDS
 
     def _close(self, window: _Window) -> tuple[Record, ...]:
         self._open -= 1
         records = window.in_order()
-        self._let_go(window)
-        return records
-
-    def _let_go(self, window: _Window) -> None:
         window.state = _State.CLOSED
-        window.records = []
+        window.records = _NO_RECORDS
+        return records
 
     def _expire(self, window: _Window) -> Outcome:
         records = self._close(window)
@@ -262,14 +274,18 @@ class WindowJoin:
             self._keep(window, records)
         return Partial(window.key, records)
 
-    def _forget(self, window: _Window) -> None:
-        first = self._windows[window.key]
-        if first is not window:
-            while first.later is not window:
-                assert first.later is not None
-                first = first.later
-            first.later = window.later
-        elif window.later is not None:
-            self._windows[window.key] = window.later
-        else:
-            del self._windows[window.key]
+    def _forget(self, passed: Iterable[_Window]) -> None:
+        windows = self._windows
+        for window in passed:
+            if window.state is _State.AMENDABLE:
+                self._drop(window)
+            first = windows[window.key]
+            if first is not window:
+                while first.later is not window:
+                    assert first.later is not None
+                    first = first.later
+                first.later = window.later
+            elif window.later is not None:
+                windows[window.key] = window.later
+            else:
+                del windows[window.key]

@@ -1,10 +1,14 @@
 """What the programs ask of a broker. Kafka and the tests' in-memory broker keep to it, under one test suite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
-Headers = tuple[tuple[str, bytes], ...]
+from pipeline.events.records import Headers
+
+_TOPIC = attrgetter("where.topic")
 
 
 class TopicPartition(NamedTuple):
@@ -43,14 +47,35 @@ class EndOfPartition:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Records of one partition, in their order; at least one."""
+    """Records of one partition, in their order; at least one. An entry for each in every column.
 
-    topic: str
-    partition: int
-    messages: Sequence[Message]
+    `headers` is empty if no record has any.
+    """
+
+    where: TopicPartition
+    offsets: Sequence[int]
+    timestamps_ms: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Headers] = ()
+
+    def message(self, place: int) -> Message:
+        """Returns one of the records."""
+        headers = self.headers[place] if self.headers else ()
+        offset, timestamp_ms = self.offsets[place], self.timestamps_ms[place]
+        return Message(*self.where, offset, timestamp_ms, self.keys[place], self.values[place], headers)
 
 
-Arrival = Delivery | EndOfPartition
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What a poll has brought. `ends` are those of partitions of which nothing came after."""
+
+    deliveries: Sequence[Delivery] = ()
+    ends: Sequence[EndOfPartition] = ()
+
+    def by_topic(self) -> Iterator[tuple[str, Iterator[Delivery]]]:
+        """Yields each topic with its deliveries, in their order."""
+        return groupby(sorted(self.deliveries, key=_TOPIC), key=_TOPIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +134,7 @@ class PartitionListener(Protocol):
 class Source(Protocol):
     """A member of a consumer group."""
 
-    def poll(self, count: int, timeout_s: float) -> Sequence[Arrival]:
+    def poll(self, count: int, timeout_s: float) -> Arrivals:
         """Returns what has arrived, up to `count` records and ends, each partition's in its order.
 
         Waits at most `timeout_s` for the first.

@@ -11,13 +11,13 @@ from itertools import chain
 
 from pipeline.events.codec import Codec
 from pipeline.events.errors import Undecodable
-from pipeline.events.records import DeadLetter, Modality, Prediction, SourceOffset
+from pipeline.events.records import DeadLetter, Headers, Modality, Prediction, SourceOffset
 from pipeline.join import offset_map
 from pipeline.join.audit import Place
 from pipeline.join.fate import Fate, Known, fates
 from pipeline.join.partitioner import partition_of
 from pipeline.join.tracker import Position
-from pipeline.kafka.contract import Headers, Message, TopicPartition
+from pipeline.kafka.contract import Message, TopicPartition
 from pipeline.kafka.offsets import OffsetQueries
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.registry import codec

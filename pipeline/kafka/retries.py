@@ -12,10 +12,10 @@ from itertools import chain
 
 from pipeline.events.codec import Codec
 from pipeline.events.errors import Undecodable
-from pipeline.events.records import DeadLetter, Modality, SourceOffset
+from pipeline.events.records import DeadLetter, Headers, Modality, SourceOffset
 from pipeline.join.inspection import MAX_KEY_BYTES
 from pipeline.join.partitioner import partition_of
-from pipeline.kafka.contract import Headers, Output, TopicPartition
+from pipeline.kafka.contract import Output, TopicPartition
 from pipeline.kafka.letters import DeadLetters, Placed
 from pipeline.kafka.offsets import OffsetQueries
 from pipeline.kafka.producer import RecordProducer

@@ -74,7 +74,10 @@ class KafkaSink:
         for output in transaction.outputs:
             while True:
                 try:
-                    produce(output.topic, output.value, output.key, headers=list(output.headers) or None)
+                    if output.headers:
+                        produce(output.topic, output.value, output.key, headers=list(output.headers))
+                    else:
+                        produce(output.topic, output.value, output.key)
                     break
                 except BufferError:
                     self._producer.poll(0.1)

@@ -1,7 +1,7 @@
 """The group member that reads the three source topics, from what is committed with its maps."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TypeVar
@@ -13,8 +13,9 @@ from confluent_kafka import TopicPartition as ClientTopicPartition
 from pipeline.kafka.backlog import backlog
 from pipeline.kafka.clients import Properties, common
 from pipeline.kafka.contract import (
-    Arrival,
+    Arrivals,
     Committed,
+    Delivery,
     EndOfPartition,
     Fresh,
     GroupMetadata,
@@ -67,7 +68,7 @@ class KafkaSource:
             list(topics.sources), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
-    def poll(self, count: int, timeout_s: float) -> Sequence[Arrival]:
+    def poll(self, count: int, timeout_s: float) -> Arrivals:
         """Returns what has arrived, up to `count` records and ends; rebalances reach the listener from in here.
 
         What was delivered around a rebalance may be of either assignment, so it is read again.
@@ -78,10 +79,10 @@ class KafkaSource:
             batch = [] if first is None else [first, *self._consumer.consume(count - 1, 0)]
         except KafkaException as error:
             raise translated(error, "consuming") from error
-        arrivals = list(_arrivals(batch))
-        if self._rebalanced and arrivals:
+        arrivals = _arrivals(batch)
+        if self._rebalanced and batch:
             self.rewind()
-            return ()
+            return Arrivals()
         return arrivals
 
     def group_metadata(self) -> GroupMetadata:
@@ -199,12 +200,19 @@ class KafkaSource:
         return self._patiently(f"asking for the ends of {partition.topic}[{partition.partition}]", ask)
 
 
-def _arrivals(batch: Iterable[ClientMessage]) -> Iterator[Arrival]:
+def _arrivals(batch: Sequence[ClientMessage]) -> Arrivals:
+    if not any(map(ClientMessage.error, batch)):
+        return Arrivals(list(deliveries(batch)))
+    brought: list[Delivery] = []
+    ends: dict[TopicPartition, EndOfPartition] = {}
     for has_come, run in groupby(batch, lambda message: message.error() is None):
         if has_come:
-            yield from deliveries(run)
+            for delivery in deliveries(list(run)):
+                brought.append(delivery)
+                ends.pop(delivery.where, None)
         else:
-            yield from filter(None, map(_end, run))
+            ends |= {TopicPartition(end.topic, end.partition): end for end in filter(None, map(_end, run))}
+    return Arrivals(brought, list(ends.values()))
 
 
 def _end(message: ClientMessage) -> EndOfPartition | None:

@@ -48,7 +48,7 @@ class Predictor(Protocol):
 
 
 class Request(Protocol):
-    """A moment that the model is asked about: one record of each input that is there, messages as their payloads."""
+    """A moment that the model is asked about: one record of each input that is there."""
 
     @property
     def records(self) -> Sequence[Record]: ...  # noqa: D102
@@ -222,7 +222,7 @@ class Inference:
         refused: dict[Modality, RecordError] = {}
         for record in request.records:
             try:
-                decoded[record.modality] = self._decode_media(record.modality, record.payload.value)
+                decoded[record.modality] = self._decode_media(record.modality, record.value)
             except RecordError as error:
                 refused[record.modality] = error
         return _Decoded(request, decoded, refused)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pipeline.events.codec import Codec
 from pipeline.events.records import (
     Event,
+    Headers,
     ImageEncoding,
     ImageEvent,
     Modality,
@@ -19,7 +20,7 @@ from pipeline.events.records import (
     SpeechEvent,
 )
 from pipeline.kafka.admin import TopicAdmin
-from pipeline.kafka.contract import Headers, Output
+from pipeline.kafka.contract import Output
 from pipeline.kafka.producer import RecordProducer
 from pipeline.settings import Settings
 

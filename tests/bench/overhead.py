@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.kafka.contract import Headers
+from pipeline.events.records import Headers
 from tests.bench.backlog import SMALL, Work, fill
 from tests.bench.broker import own_topics
 from tests.bench.comparison import spread

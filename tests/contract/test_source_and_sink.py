@@ -11,9 +11,8 @@ from confluent_kafka import KafkaError, KafkaException
 from pipeline.join.partitioner import partition_of
 from pipeline.kafka.admin import TopicAdmin
 from pipeline.kafka.contract import (
-    Arrival,
+    Arrivals,
     Committed,
-    Delivery,
     EndOfPartition,
     Fresh,
     Output,
@@ -177,31 +176,31 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
         kafka.close()
 
 
-def poll_until(source: Source, enough: Callable[[list[Arrival]], bool], *others: Source) -> list[Arrival]:
-    arrivals: list[Arrival] = []
+def poll_until(source: Source, enough: Callable[[list[Arrivals]], bool], *others: Source) -> list[Arrivals]:
+    arrivals: list[Arrivals] = []
     deadline = time.monotonic() + WAIT_S
     while not enough(arrivals):
         assert time.monotonic() < deadline, f"only {arrivals} came in {WAIT_S} s"
         for other in others:
             other.poll(10, 0.05)
-        arrivals += source.poll(10, 0.05)
+        arrivals.append(source.poll(10, 0.05))
     return arrivals
 
 
-def values(arrivals: Sequence[Arrival], where: TopicPartition) -> list[bytes | None]:
-    deliveries = [a for a in arrivals if isinstance(a, Delivery) and TopicPartition(a.topic, a.partition) == where]
-    return [message.value for delivery in deliveries for message in delivery.messages]
+def values(arrivals: Sequence[Arrivals], where: TopicPartition) -> list[bytes | None]:
+    deliveries = [delivery for one in arrivals for delivery in one.deliveries if delivery.where == where]
+    return [value for delivery in deliveries for value in delivery.values]
 
 
-def ends(arrivals: Sequence[Arrival]) -> set[TopicPartition]:
-    return {TopicPartition(a.topic, a.partition) for a in arrivals if isinstance(a, EndOfPartition)}
+def ends(arrivals: Sequence[Arrivals]) -> set[TopicPartition]:
+    return {TopicPartition(end.topic, end.partition) for one in arrivals for end in one.ends}
 
 
 def everything(broker: Broker) -> set[TopicPartition]:
     return {TopicPartition(topic, number) for topic in broker.topics.sources for number in range(PARTITIONS)}
 
 
-def all_ends(broker: Broker) -> Callable[[list[Arrival]], bool]:
+def all_ends(broker: Broker) -> Callable[[list[Arrivals]], bool]:
     return lambda arrivals: ends(arrivals) == everything(broker)
 
 
@@ -213,8 +212,7 @@ def test_a_new_group_starts_at_the_beginning_and_is_told_of_ends(broker: Broker)
     arrivals = poll_until(source, all_ends(broker))
     assert listener.starts == dict.fromkeys(everything(broker), Fresh(0))
     assert values(arrivals, TopicPartition(speech, 0)) == [b"1", b"2", b"3"]
-    end = next(a for a in arrivals if isinstance(a, EndOfPartition) and (a.topic, a.partition) == (speech, 0))
-    assert end.offset == 3
+    assert EndOfPartition(speech, 0, 3) in [end for one in arrivals for end in one.ends]
 
 
 def test_outputs_offsets_and_metadata_are_committed_together(broker: Broker) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from consumers.fusion import FusionConsumer
 from consumers.outputs import OutputBuilder
 from consumers.vitals import Vitals
-from pipeline.events.records import DeadLetter, Modality, Prediction, SourceOffset
+from pipeline.events.records import DeadLetter, Headers, Modality, Prediction, SourceOffset
 from pipeline.join.inspection import Inspector
 from pipeline.kafka.committer import Committer
-from pipeline.kafka.contract import Headers, PartitionListener, Source
+from pipeline.kafka.contract import PartitionListener, Source
 from pipeline.model.bundle import Manifest
 from pipeline.model.inference import Inference, Predictor, media_decoder
 from pipeline.model.network import PRESETS

@@ -6,21 +6,27 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import count
 
+from pipeline.events.records import Headers
 from pipeline.join.partitioner import partition_of
 from pipeline.kafka.contract import (
-    Arrival,
+    Arrivals,
     Committed,
     Delivery,
     EndOfPartition,
     Fresh,
     GroupMetadata,
-    Headers,
     Message,
     PartitionListener,
     TopicPartition,
     Transaction,
 )
 from pipeline.kafka.errors import AbortNeeded
+
+
+def delivery(messages: Sequence[Message]) -> Delivery:
+    """Returns records of one partition as a source delivers them; at least one."""
+    topics, partitions, offsets, timestamps_ms, keys, values, headers = zip(*messages, strict=True)
+    return Delivery(TopicPartition(topics[0], partitions[0]), offsets, timestamps_ms, keys, values, headers)
 
 
 class Ending(Enum):
@@ -155,15 +161,16 @@ class MemorySource:
         else:
             broker.add(self)
 
-    def poll(self, count: int, timeout_s: float) -> Sequence[Arrival]:
+    def poll(self, count: int, timeout_s: float) -> Arrivals:
         """Returns what is there; never waits."""
         self._keep_membership()
-        arrivals: list[Arrival] = []
-        room = count
+        deliveries: list[Delivery] = []
+        ends: list[EndOfPartition] = []
         for where in sorted(self._next, key=str):
             if where not in self._paused:
-                room -= self._deliver(where, room, arrivals)
-        return arrivals
+                room = count - sum(len(delivery.offsets) for delivery in deliveries) - len(ends)
+                self._deliver(where, room, deliveries, ends)
+        return Arrivals(deliveries, ends)
 
     def group_metadata(self) -> GroupMetadata:
         """Returns the generation that this member last joined, as this member."""
@@ -216,19 +223,18 @@ class MemorySource:
         self.share = range(0)
         self._next.clear()
 
-    def _deliver(self, where: TopicPartition, room: int, arrivals: list[Arrival]) -> int:
-        """Adds what is there of a partition; returns how much room it has taken."""
+    def _deliver(
+        self, where: TopicPartition, room: int, deliveries: list[Delivery], ends: list[EndOfPartition]
+    ) -> None:
         log = self._broker.logs.get(where, [])
         messages = log[self._next[where] : self._next[where] + room]
         self._next[where] += len(messages)
         if messages:
-            arrivals.append(Delivery(where.topic, where.partition, messages))
+            deliveries.append(delivery(messages))
         end = len(log)
-        tells_end = self._next[where] == end and len(messages) < room and self._told_end.get(where) != end
-        if tells_end:
+        if self._next[where] == end and len(messages) < room and self._told_end.get(where) != end:
             self._told_end[where] = end
-            arrivals.append(EndOfPartition(where.topic, where.partition, end))
-        return len(messages) + tells_end
+            ends.append(EndOfPartition(where.topic, where.partition, end))
 
 
 @dataclass(frozen=True)

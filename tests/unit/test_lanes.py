@@ -12,7 +12,7 @@ from pipeline.join.lane import Lane
 from pipeline.join.outcomes import Record
 from pipeline.join.tracker import Position
 from pipeline.kafka.contract import (
-    Arrival,
+    Arrivals,
     Committed,
     EndOfPartition,
     Fresh,
@@ -46,7 +46,7 @@ class PausableSource:
         self.paused -= set(partitions)
         self.calls += 1
 
-    def poll(self, count: int, timeout_s: float) -> Sequence[Arrival]:
+    def poll(self, count: int, timeout_s: float) -> Arrivals:
         raise NotImplementedError
 
     def group_metadata(self) -> GroupMetadata:
@@ -258,7 +258,7 @@ def test_a_new_lane_is_not_under_the_pressure_of_the_last(lanes: Lanes, source: 
 def test_a_paused_partition_is_not_taken_for_idle(lanes: Lanes, source: PausableSource) -> None:
     for modality, time_ms in zip(Modality, (1_000, 5_000, 5_000), strict=True):
         arrive(lanes, modality, 0, time_ms, MIB)
-    lanes.at_end(EndOfPartition(TOPICS[SPEECH], 0, 1), now_ms=0)
+    lanes.at_ends([EndOfPartition(TOPICS[SPEECH], 0, 1)], now_ms=0)
     assert held(lanes, source, draining=True) == {"speech", "image", "sensor"}
     list(lanes.advance(now_ms=10_000))
     lane = lanes.get(0)
@@ -291,5 +291,5 @@ def test_the_largest_map_is_told(lanes: Lanes) -> None:
 
 
 def test_ends_of_lanes_that_are_not_ours_do_not_matter(lanes: Lanes) -> None:
-    lanes.at_end(EndOfPartition(TOPICS[SPEECH], 5, 1), now_ms=0)
+    lanes.at_ends([EndOfPartition(TOPICS[SPEECH], 5, 1)], now_ms=0)
     assert lanes.get(5) is None

@@ -9,7 +9,6 @@ from consumers.lanes import Lanes
 from consumers.ledger import MAX_ABORTS_IN_A_ROW, REFRESH_MS, Ledger
 from pipeline.events.records import Modality
 from pipeline.join.lane import Lane
-from pipeline.join.outcomes import Record
 from pipeline.kafka.committer import Committer
 from pipeline.kafka.contract import Fresh, GroupMetadata, Message, Output, TopicPartition, Transaction
 from pipeline.kafka.errors import AbortNeeded, Fatal
@@ -62,8 +61,7 @@ class World:
         self.lane.admit(Modality.SPEECH, [message.offset])
         self.lanes.take_in(len(message.value or b""))
         output = Output("predictions", b"k", b"%d" % message.offset)
-        record = Record(Modality.SPEECH, message.offset, b"k", 0, message, len(message.value or b""))
-        self.ledger.book(self.lane, record, output)
+        self.ledger.book(self.lane, Modality.SPEECH, message, output)
         return message
 
     def commit(self, now_ms: int) -> None:

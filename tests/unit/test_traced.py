@@ -1,7 +1,6 @@
 """Which trace a prediction continues."""
 
-from pipeline.events.records import Modality
-from pipeline.kafka.contract import Headers
+from pipeline.events.records import Headers, Modality
 from pipeline.telemetry.tracing import TraceContext, Work
 from tests.support.fusion import NOW_MS, SETTINGS, Replica, accounted, expected, publish, run_until
 from tests.support.memory import MemoryBroker

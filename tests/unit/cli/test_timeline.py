@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 from pipeline.cli.timeline import Index, Names, as_object, entries
-from pipeline.events.records import DeadLetter, Modality, Reason, SourceOffset
+from pipeline.events.records import DeadLetter, Headers, Modality, Reason, SourceOffset
 from pipeline.join.fate import DeadLettered, Fate, Predicted, Unproven, Unread, Waiting
-from pipeline.kafka.contract import Headers
 from pipeline.kafka.history import FoundLetter, FoundPrediction, History, SourceRecord
 from pipeline.kafka.retries import RETRY_COUNT, RETRY_OF
 from pipeline.search.documents import document

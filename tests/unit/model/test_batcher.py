@@ -6,7 +6,7 @@ from pipeline.model.batcher import Batcher
 def batcher(*items: tuple[int, str]) -> Batcher[str]:
     batcher: Batcher[str] = Batcher(batch_size=3, max_wait_ms=10)
     for now_ms, item in items:
-        batcher.add(item, now_ms)
+        batcher.add([item], now_ms)
     return batcher
 
 

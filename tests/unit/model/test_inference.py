@@ -12,7 +12,6 @@ import structlog
 from pipeline.events.errors import Invalid, Undecodable
 from pipeline.events.records import Modality
 from pipeline.join.outcomes import Record
-from pipeline.kafka.contract import Message
 from pipeline.model.inference import Classified, Failed, Inference, Predictor, TooFewInputs, media_decoder
 from pipeline.model.samples import Sample
 from pipeline.model.specs import InputSpecs
@@ -37,7 +36,7 @@ def asked(name: str | int, *modalities: Modality, broken: Modality | None = None
     values = {modality: b"broken" if modality is broken else encoded(modality, 0) for modality in inputs}
     return Asked(
         name,
-        [Record(m, 0, b"k", 0, Message("t", 0, 0, 0, b"k", value)) for m, value in sorted(values.items())],
+        [Record(m, 0, b"k", 0, value) for m, value in sorted(values.items())],
     )
 
 

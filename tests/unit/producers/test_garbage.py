@@ -6,7 +6,7 @@ from pipeline.events.codec import Codec
 from pipeline.events.errors import RecordError
 from pipeline.events.records import ImageEncoding, Modality, Reason, SpeechEncoding
 from pipeline.join.inspection import Inspector
-from pipeline.kafka.contract import Message
+from pipeline.kafka.contract import Delivery, TopicPartition
 from pipeline.model.inference import media_decoder
 from pipeline.model.specs import InputSpecs
 from producers import image, sensor, speech
@@ -29,10 +29,14 @@ MOMENTS = [
 ]
 
 
+def delivered(key: bytes | None, value: bytes | None) -> Delivery:
+    return Delivery(TopicPartition("", 0), [0], [NOW_MS], [key], [value])
+
+
 def reason(kind: Kind, moment: Moment) -> Reason | None:
     """Returns why the consumer sets a bad record aside, None if it does not."""
     bad = kind.build(b"garbage-1", moment, CODEC)
-    inspected = INSPECTOR.inspect(bad.modality, 0, [Message("", 0, 0, NOW_MS, bad.key, bad.value)])
+    (inspected,) = INSPECTOR.inspect(bad.modality, [delivered(bad.key, bad.value)])
     for _, refusal in inspected.refused:
         return refusal.reason
     try:
@@ -52,7 +56,8 @@ def test_each_kind_is_set_aside_for_the_reason_it_names(kind: Kind, moment: Mome
 def test_the_good_events_are_good(moment: Moment) -> None:
     for modality in Modality:
         value = CODEC.encode_event(moment[modality])
-        (record,) = INSPECTOR.inspect(modality, 0, [Message("", 0, 0, NOW_MS, b"garbage-1", value)]).records
+        (inspected,) = INSPECTOR.inspect(modality, [delivered(b"garbage-1", value)])
+        (record,) = inspected.records
         assert (record.key, record.event_time_ms) == (b"garbage-1", NOW_MS)
         assert DECODE(modality, value).any()
 
