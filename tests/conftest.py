@@ -13,7 +13,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.stack"]
+pytest_plugins = ["tests.support.stack", "tests.faults.table"]
 
 # A shell that starts the tests in the background has SIGINT ignored, and so would every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.faults.scenario import RESULTS
+from tests.faults.table import RESULTS
 
 
 def _row(line: dict[str, Any]) -> str:

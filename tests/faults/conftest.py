@@ -1,6 +1,5 @@
-"""The cluster that the fault scenarios share, and the table of their results."""
+"""The cluster that the fault scenarios share."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -11,11 +10,10 @@ import pytest
 from pipeline.kafka.admin import TopicAdmin
 from pipeline.kafka.errors import KafkaFailure
 from tests.faults.cluster import Cluster
-from tests.faults.scenario import RESULTS, Scenario
+from tests.faults.scenario import Scenario
 from tests.support.stack import new_stack, started
 
 HERE = Path(__file__).parent
-_before: dict[Path, int] = {}
 
 NewScenario = Callable[..., Scenario]
 
@@ -26,31 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.faults)
             item.add_marker(pytest.mark.stack)
-
-
-def pytest_sessionstart() -> None:
-    """Notes how long the results of earlier sessions are."""
-    _before.update({file: len(file.read_text()) for file in RESULTS.glob("*.jsonl")})
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints what this session's scenarios have found."""
-    lines = [
-        json.loads(line)
-        for file in sorted(RESULTS.glob("*.jsonl"))
-        for line in file.read_text()[_before.get(file, 0) :].splitlines()
-    ]
-    if not lines:
-        return
-    terminalreporter.section("fault scenarios")
-    terminalreporter.line(f"{'scenario':<52}{'records':>9}{'faults':>8}{'lost':>6}{'doubled':>9}{'recovery':>11}")
-    for line in lines:
-        terminalreporter.line(_row(line))
-
-
-def _row(line: dict[str, Any]) -> str:
-    figures = f"{line['records']:>9,}{len(line['faults']):>8}{line['lost']:>6}{line['doubled']:>9}"
-    return f"{line['scenario']:<52}{figures}{line['recovery_s']:>9.1f} s"
 
 
 @pytest.fixture(scope="session")

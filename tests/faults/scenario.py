@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from pipeline.kafka.errors import KafkaFailure
 from pipeline.kafka.groups import assigned
 from pipeline.kafka.offsets import OffsetQueries, Offsets
 from tests.faults.load import Load, Shape
+from tests.faults.table import RESULTS
 from tests.support.replica import BUSY, OPEN
 from tests.support.world import World
 
-RESULTS = Path(__file__).parent / "results"
 RECOVERY_S = 120.0
 SETTLING_S = 180.0
 
@@ -93,9 +93,12 @@ class Scenario(World):
         try:
             self._await_progress(dict.fromkeys(self._sources, 1))
             yield load
-        finally:
-            load.stop()
-            self._result.records += load.records
+        except BaseException:
+            with suppress(KafkaFailure):  # what has gone wrong in the block is the news
+                load.stop()
+            raise
+        load.stop()
+        self._result.records += load.records
 
     def publish_some(self, triples: int, **options: Any) -> None:
         """Publishes triples at once; see `World.publish`."""
@@ -152,8 +155,9 @@ class Scenario(World):
         """Waits for a moment, the one thing here that is about time itself; all replicas must outlive it."""
         until_s = time.monotonic() + seconds
         for process in self.processes:
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(timeout=max(0.0, until_s - time.monotonic()))
+            with suppress(subprocess.TimeoutExpired):
+                status = process.wait(timeout=max(0.0, until_s - time.monotonic()))
+                raise AssertionError(f"a replica ended with {status}:\n{self._last_words()}")
 
     def conclude(self) -> AuditReport:
         """Waits until every record has its outcome; nothing may be lost or doubled, at no time on the way."""
@@ -175,8 +179,10 @@ class Scenario(World):
     def _check_alive(self) -> None:
         """Somebody must be at work; without this, a replica that has died is waited for to the end."""
         if all(process.poll() is not None for process in self.processes):
-            last = [f"{log.name}: {log.read_text().strip()[-1_000:]}" for log in self.logs()]
-            raise AssertionError("\n".join(["no replica is alive", *last]))
+            raise AssertionError(f"no replica is alive:\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        return "\n".join(f"{log.name}: {log.read_text().strip()[-1_000:]}" for log in self.logs())
 
     def _is_settled(self, report: AuditReport) -> bool:
         return report.is_settled and report.verdict.total.records == self._result.records
