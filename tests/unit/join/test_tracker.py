@@ -22,6 +22,14 @@ def test_a_restart_skips_what_is_finished() -> None:
     assert tracker.admit(range(8, 16)) == {8, 9, 11, 13}
 
 
+def test_what_a_whole_delivery_passes_over_is_given_up() -> None:
+    tracker = OffsetTracker(Position(low=10, high=14, unfinished=(10, 12), replay_from=8))
+    assert len(tracker) == 2
+    assert not tracker.admit([20, 21, 22])
+    assert tracker.vanished == 2
+    assert tracker.position().unfinished == (20, 21, 22)
+
+
 def test_what_has_been_delivered_is_known() -> None:
     tracker = OffsetTracker(Position(low=10, high=14, unfinished=(10, 12), replay_from=8))
     assert tracker.next == 8
