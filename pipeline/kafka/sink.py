@@ -15,7 +15,6 @@ from pipeline.telemetry.logs import logger
 from pipeline.telemetry.watchdog import Watchdog
 
 MAX_NEW_PRODUCERS = 5
-FENCED_AGAIN_S = 1.0
 _log = logger(__name__)
 
 
@@ -29,14 +28,16 @@ class KafkaSink:
     * a fatal one, or a commit or abort whose end is not known: a new producer, which fences the old one and ends
       its transaction, then AbortNeeded, so that the caller reads what happened from the committed offsets
       (librdkafka has no KIP-890). After `MAX_NEW_PRODUCERS` in a row without a commit: Fatal, since two processes
-      of one name would fence each other for ever, and each time it is fenced again it waits longer, so that the group
-      can end the older of them before. While no broker answers it waits, for as long as it takes.
+      of one name would fence each other for ever. One that is fenced waits for a heartbeat of the group before it
+      takes the id back, each time for one more: the group ends the older of the two meanwhile. While no broker
+      answers it waits, for as long as it takes.
     """
 
     def __init__(self, kafka: KafkaSettings, topics: TopicSettings, watchdog: Watchdog | None = None) -> None:
         self._properties = _properties(kafka, topics)
         self._call_timeout_s = kafka.call_timeout_ms / 1_000
         self._watchdog = watchdog or Watchdog((kafka.call_timeout_ms + kafka.watchdog_ms) / 1_000)
+        self._heartbeat_s = kafka.heartbeat_ms / 1_000
         self._new_producers = 0
         self._producer = self._start()
 
@@ -117,7 +118,7 @@ class KafkaSink:
             ) from cause
         _log.warning("kafka producer replaced", cause=str(cause))
         if isinstance(cause, Fenced):
-            time.sleep((self._new_producers - 1) * FENCED_AGAIN_S)
+            time.sleep(self._new_producers * self._heartbeat_s)
         while True:
             try:
                 self._producer = self._start()

@@ -243,7 +243,7 @@ def _properties(kafka: KafkaSettings, topics: TopicSettings) -> Properties:
         "group.instance.id": kafka.replica,
         "partition.assignment.strategy": "range",
         "session.timeout.ms": kafka.session_timeout_ms,
-        "heartbeat.interval.ms": min(3_000, kafka.session_timeout_ms // 3),
+        "heartbeat.interval.ms": kafka.heartbeat_ms,
         "isolation.level": "read_committed",
         "auto.offset.reset": "error",
         "enable.auto.commit": False,

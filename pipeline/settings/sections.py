@@ -53,6 +53,11 @@ class KafkaSettings(Section):
     """How long one may hang beyond that in the client before the process ends itself, with its stacks."""
 
     @property
+    def heartbeat_ms(self) -> int:
+        """How often a replica tells the group that it lives: the longest until it hears that another has its name."""
+        return min(3_000, self.session_timeout_ms // 3)
+
+    @property
     def map_characters(self) -> int:
         """Most characters of an offset map: the client appends a NUL."""
         return (self.offset_metadata_bytes or OFFSET_METADATA_BYTES) - 1

@@ -230,4 +230,4 @@ def test_two_of_one_name_do_not_fence_each_other_for_ever(sink_of: NewSink, cloc
             sink.commit(TRANSACTION)
     with pytest.raises(Fatal, match=r"another process runs as trimodal-fusion-a, give each its own --replica"):
         sink.commit(TRANSACTION)
-    assert clock == [0, 1, 2, 3, 4], "each waits longer for the group to end the older one"
+    assert clock == [3, 6, 9, 12, 15], "each time a heartbeat longer, for the group to end the older one"
