@@ -51,14 +51,14 @@ class RecordProducer:
     A context manager: leaving it flushes. Not for several threads.
 
     Args:
-        settings: brokers and timeouts; a record is given up after `call_timeout_ms`.
+        settings: brokers and timeouts; a record is given up after `delivery_timeout_ms`.
         role: part in the program, for the broker's logs.
         max_message_bytes: largest record, as the topic takes it.
     """
 
     def __init__(self, settings: KafkaSettings, role: str, max_message_bytes: int) -> None:
         self._failures: list[Failure] = []
-        self._timeout_s = settings.call_timeout_ms / 1_000
+        self._timeout_s = settings.delivery_timeout_ms / 1_000
         try:
             self._producer = Producer(_properties(settings, role, max_message_bytes))
         except (KafkaException, ValueError) as error:
@@ -151,7 +151,7 @@ def _properties(settings: KafkaSettings, role: str, max_message_bytes: int) -> P
         "queue.buffering.max.messages": MAX_QUEUED_RECORDS,
         "queue.buffering.max.kbytes": MAX_QUEUED_KBYTES,
         "message.max.bytes": max_message_bytes,
-        "message.timeout.ms": settings.call_timeout_ms,
+        "message.timeout.ms": settings.delivery_timeout_ms,
         **common(settings, role),
         "log_level": 0,
         **_GUARANTEES,

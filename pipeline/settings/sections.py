@@ -49,6 +49,8 @@ class KafkaSettings(Section):
     """Wait before a transactional request is repeated; librdkafka's own 100 ms would slow every commit."""
     call_timeout_ms: Annotated[int, Field(ge=1_000)] = 30_000
     """How long one administrative or transactional call may take before it counts as failed."""
+    delivery_timeout_ms: Annotated[int, Field(ge=1_000)] = 180_000
+    """How long a record is tried to be published outside transactions: longer than the outage to be sat out."""
     watchdog_ms: Annotated[int, Field(ge=1_000)] = 90_000
     """How long one may hang beyond that in the client before the process ends itself, with its stacks."""
 

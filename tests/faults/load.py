@@ -25,7 +25,6 @@ class Shape:
         skew_ms: how far the producer's clock is ahead.
         hot: part of the triples that have one and the same key.
         seed: for the random choices, and the keys' beginning.
-        give_up_s: how long the producer tries to deliver a record.
     """
 
     triples_per_s: float
@@ -34,7 +33,6 @@ class Shape:
     skew_ms: int = 0
     hot: float = 0.0
     seed: int = 1
-    give_up_s: float = 60
 
     def inputs(self, rng: random.Random) -> list[Modality]:
         """Returns which inputs the next triple has."""
@@ -53,8 +51,7 @@ class Load(threading.Thread):
         super().__init__(name="load")
         self.triples = 0
         self.records = 0
-        give_up_ms = int(shape.give_up_s * 1_000)
-        self._kafka = kafka.model_copy(update={"replica": "load", "call_timeout_ms": give_up_ms})
+        self._kafka = kafka.model_copy(update={"replica": "load"})
         self._topics = topics
         self._shape = shape
         self._stopping = threading.Event()

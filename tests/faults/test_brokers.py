@@ -57,7 +57,7 @@ def test_rolling_restart_of_all_brokers(cluster: Cluster, scenario: NewScenario)
 def test_all_brokers_down_for_a_minute(cluster: Cluster, scenario: NewScenario) -> None:
     here = scenario(kafka=PATIENT)
     replicas = [here.replica("a"), here.replica("b")]
-    with here.load(80, give_up_s=180):
+    with here.load(80):
         before = [psutil.Process(replica.pid).memory_info().rss for replica in replicas]
         with here.fault("kill -9 of all brokers, for 60 s"):
             cluster.kill(*cluster.brokers)

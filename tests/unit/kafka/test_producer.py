@@ -7,7 +7,7 @@ from pipeline.kafka.errors import Fatal, KafkaFailure
 from pipeline.kafka.producer import RecordProducer, Undelivered
 from pipeline.settings import KafkaSettings
 
-NOBODY = KafkaSettings(bootstrap_servers="127.0.0.1:1", call_timeout_ms=1_000)
+NOBODY = KafkaSettings(bootstrap_servers="127.0.0.1:1", delivery_timeout_ms=1_000)
 
 
 def producer(settings: KafkaSettings = NOBODY) -> RecordProducer:
@@ -15,7 +15,7 @@ def producer(settings: KafkaSettings = NOBODY) -> RecordProducer:
 
 
 def test_flush_counts_what_is_unanswered() -> None:
-    sender = producer(NOBODY.model_copy(update={"call_timeout_ms": 60_000}))
+    sender = producer(NOBODY.model_copy(update={"delivery_timeout_ms": 60_000}))
     for number in range(3):
         sender.publish(Output("speech", b"%d" % number, b"value"))
     with pytest.raises(Undelivered, match=r"3 records were still unanswered after 0\.05 s") as caught:
@@ -42,6 +42,16 @@ def test_a_full_queue_is_waited_for_and_its_failures_come_out() -> None:
         sender.publish(Output("speech", b"%d" % number, b"value"))
     with pytest.raises(Undelivered):
         sender.publish(Output("speech", b"5", b"value"))
+
+
+def test_an_outage_of_minutes_is_sat_out() -> None:
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1", call_timeout_ms=1_000)
+    sender = producer(settings)
+    sender.publish(Output("speech", b"k", b"value"))
+    with pytest.raises(Undelivered, match="1 record was still unanswered after 2 s") as caught:
+        sender.flush(2)
+    assert caught.value.failures == (), "not given up after the time for a call"
+    assert settings.delivery_timeout_ms >= 120_000
 
 
 def test_a_record_over_the_limit_is_refused_at_once() -> None:
