@@ -56,6 +56,12 @@ _PASSING = {
     KafkaError.NOT_COORDINATOR,
     KafkaError.UNSTABLE_OFFSET_COMMIT,
 }
+# Of topics that were checked at the start: a broker that does not know them is one that is only just starting.
+UNKNOWN_FOR_NOW = {
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
 _FENCING = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 
 
@@ -69,7 +75,8 @@ def is_passing(error: KafkaError) -> bool:
 def explain(error: KafkaError) -> str:
     """Returns a sentence: the client's own words and, where known, the next step."""
     said = error.str() or error.name()
-    step = _NEXT_STEPS.get(error.code())
+    is_fenced_member = error.code() == KafkaError._FATAL and "group.instance.id" in said  # its code is in the text only
+    step = _NEXT_STEPS.get(KafkaError.FENCED_INSTANCE_ID if is_fenced_member else error.code())
     return f"{said} ({error.name()})" + (f": {step}" if step else "")
 
 

@@ -4,13 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
+from confluent_kafka import KafkaError
 from confluent_kafka import Message as ClientMessage
 
 from pipeline.events.records import Headers
-from pipeline.kafka.contract import Delivery, Message, TopicPartition
+from pipeline.kafka.contract import Arrivals, Delivery, EndOfPartition, Message, TopicPartition
+from pipeline.kafka.errors import UNKNOWN_FOR_NOW, Fatal, explain, is_passing, translated
+from pipeline.telemetry.logs import logger
 
 Content = str | bytes | None
 _MILLISECONDS = itemgetter(1)
+_log = logger(__name__)
 
 
 def received(message: ClientMessage) -> Message:
@@ -37,6 +41,43 @@ def deliveries(messages: Sequence[ClientMessage]) -> Iterator[Delivery]:
         where = TopicPartition(topic or "", partition or 0)
         yield Delivery(where, offsets[here], timestamps_ms[here], keys[here], values[here], pairs[here])
         start = end
+
+
+def arrivals(batch: Sequence[ClientMessage]) -> Arrivals:
+    """Returns what a poll of the client has brought.
+
+    Raises:
+        Fatal: one of them is an error that does not pass.
+    """
+    if not any(map(ClientMessage.error, batch)):
+        return Arrivals(list(deliveries(batch)))
+    brought: list[Delivery] = []
+    ends: dict[TopicPartition, EndOfPartition] = {}
+    for has_come, run in groupby(batch, lambda message: message.error() is None):
+        if has_come:
+            for delivery in deliveries(list(run)):
+                brought.append(delivery)
+                ends.pop(delivery.where, None)
+        else:
+            ends |= {TopicPartition(end.topic, end.partition): end for end in filter(None, map(_end, run))}
+    return Arrivals(brought, list(ends.values()))
+
+
+def _end(message: ClientMessage) -> EndOfPartition | None:
+    """Returns the end of a partition that the client tells of; None for an error that passes."""
+    error = message.error()
+    assert error is not None
+    topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+    if error.code() == KafkaError._PARTITION_EOF:
+        return EndOfPartition(topic, partition, offset)
+    # A fatal error comes once, as a message whose own fatal() is False, then silence.
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        raise Fatal(f"{topic}[{partition}] no longer holds the offset to read next ({error.str()}): restart.")
+    if error.code() == KafkaError._MAX_POLL_EXCEEDED or error.code() in UNKNOWN_FOR_NOW or is_passing(error):
+        _log.warning("kafka consumer", problem=explain(error))
+        return None
+    failure = translated(error, f"consuming {topic or 'the source topics'}")
+    raise failure if isinstance(failure, Fatal) else Fatal(str(failure))
 
 
 def _pairs(headers: Mapping[str, Content] | Sequence[tuple[str, Content]] | None) -> Headers:

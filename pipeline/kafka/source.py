@@ -1,13 +1,12 @@
 """The group member that reads the three source topics, from what is committed with its maps."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import groupby
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka import Message as ClientMessage
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
 from pipeline.kafka.backlog import backlog
@@ -15,26 +14,19 @@ from pipeline.kafka.clients import Properties, common
 from pipeline.kafka.contract import (
     Arrivals,
     Committed,
-    Delivery,
-    EndOfPartition,
     Fresh,
     GroupMetadata,
     PartitionListener,
     TopicPartition,
 )
-from pipeline.kafka.errors import Fatal, Retriable, explain, is_passing, translated
-from pipeline.kafka.messages import deliveries
+from pipeline.kafka.errors import UNKNOWN_FOR_NOW, Fatal, Retriable, translated
+from pipeline.kafka.messages import arrivals
 from pipeline.settings import KafkaSettings, TopicSettings
 from pipeline.telemetry.logs import logger
 
 ASK_AGAIN_S = 0.1
+MAX_TORN_IN_A_ROW = 10
 Answer = TypeVar("Answer")
-# The topics were checked at the start: a broker that does not know them is one that is only just starting.
-_UNKNOWN_FOR_NOW = {
-    KafkaError._UNKNOWN_PARTITION,
-    KafkaError._UNKNOWN_TOPIC,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-}
 _log = logger(__name__)
 
 
@@ -58,15 +50,13 @@ class KafkaSource:
         self._partitions = partitions
         self._listener = listener
         self._call_timeout_s = kafka.call_timeout_ms / 1_000
+        self._properties = _properties(kafka, topics)
         self._rebalanced = False
+        self._is_lost = False
+        self._must_ask_again = False
+        self._torn_in_a_row = 0
         self._starts: Mapping[TopicPartition, int] = {}
-        try:
-            self._consumer = Consumer(_properties(kafka, topics))
-        except KafkaException as error:
-            raise translated(error, "making the consumer") from error
-        self._consumer.subscribe(
-            list(topics.sources), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        self._consumer = self._join()
 
     def poll(self, count: int, timeout_s: float) -> Arrivals:
         """Returns what has arrived, up to `count` records and ends; rebalances reach the listener from in here.
@@ -79,11 +69,20 @@ class KafkaSource:
             batch = [] if first is None else [first, *self._consumer.consume(count - 1, 0)]
         except KafkaException as error:
             raise translated(error, "consuming") from error
-        arrivals = _arrivals(batch)
-        if self._rebalanced and batch:
-            self.rewind()
+        try:
+            brought = arrivals(batch)
+        except Fatal as error:
+            if not self._is_lost:
+                raise
+            self._join_anew(error)
             return Arrivals()
-        return arrivals
+        if self._must_ask_again:
+            self._ask_again()
+        elif self._rebalanced and batch:
+            self.rewind()
+        else:
+            return brought
+        return Arrivals()
 
     def group_metadata(self) -> GroupMetadata:
         """Returns the generation to commit under (KIP-447)."""
@@ -109,19 +108,57 @@ class KafkaSource:
         """Leaves the group. A static member's partitions wait for it until its session ends."""
         self._consumer.close()
 
+    def _join(self) -> Consumer:
+        try:
+            consumer = Consumer(self._properties)
+        except KafkaException as error:
+            raise translated(error, "making the consumer") from error
+        self._subscribe(consumer)
+        return consumer
+
+    def _subscribe(self, consumer: Consumer) -> None:
+        consumer.subscribe(
+            list(self._sources), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def _join_anew(self, error: Fatal) -> None:
+        """Joins with a new client, once after each loss: back from an outage, one can be fenced by its own requests."""
+        _log.warning("kafka consumer replaced", cause=str(error))
+        self._is_lost = False
+        self._consumer.close()
+        self._consumer = self._join()
+
+    def _ask_again(self) -> None:
+        """Joins again, so that the leader hands out anew: who restarts under its name is given its old share."""
+        _log.warning("lanes were handed out by older partition counts: asking again")
+        self._must_ask_again = False
+        time.sleep(self._settings.heartbeat_ms / 1_000)
+        self._subscribe(self._consumer)
+
     def _on_assign(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
-        self._rebalanced = True
+        self._rebalanced, self._is_lost = True, False
         self._check_partitions()
+        self._must_ask_again = self._is_torn(partitions) and self._torn_in_a_row < MAX_TORN_IN_A_ROW
+        if self._must_ask_again:
+            self._torn_in_a_row += 1
+            consumer.assign([])
+            return
+        self._torn_in_a_row = 0
         begin = {TopicPartition(p.topic, p.partition): self._start(p) for p in self._committed(partitions)}
         starts = self._listener.assigned(begin)
         self._starts = {where: self._still_there(where, offset) for where, offset in starts.items()}
         consumer.assign([ClientTopicPartition(w.topic, w.partition, offset) for w, offset in self._starts.items()])
+
+    def _is_torn(self, partitions: list[ClientTopicPartition]) -> bool:
+        topics_of = Counter(partition.partition for partition in partitions)
+        return any(topics < len(self._sources) for topics in topics_of.values())
 
     def _on_revoke(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
         self._listener.revoked()
         consumer.unassign()
 
     def _on_lost(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
+        self._is_lost = True
         self._listener.lost()
         consumer.unassign()
 
@@ -142,7 +179,7 @@ class KafkaSource:
                 return ask()
             except KafkaException as error:
                 failure = translated(error, doing)
-                moving = isinstance(failure, Retriable) or error.args[0].code() in _UNKNOWN_FOR_NOW
+                moving = isinstance(failure, Retriable) or error.args[0].code() in UNKNOWN_FOR_NOW
                 if not moving or time.monotonic() > deadline:
                     raise failure from error
                 _log.info("kafka asked again", problem=str(failure))
@@ -189,7 +226,7 @@ class KafkaSource:
             try:
                 bounds = self._consumer.get_watermark_offsets(partition, self._call_timeout_s)
             except KafkaException as error:
-                if error.args[0].code() in _UNKNOWN_FOR_NOW:
+                if error.args[0].code() in UNKNOWN_FOR_NOW:
                     # The client heard of it while it had no leader, and would not ask again for minutes.
                     self._consumer.list_topics(partition.topic, self._call_timeout_s)
                 raise
@@ -198,38 +235,6 @@ class KafkaSource:
             return bounds
 
         return self._patiently(f"asking for the ends of {partition.topic}[{partition.partition}]", ask)
-
-
-def _arrivals(batch: Sequence[ClientMessage]) -> Arrivals:
-    if not any(map(ClientMessage.error, batch)):
-        return Arrivals(list(deliveries(batch)))
-    brought: list[Delivery] = []
-    ends: dict[TopicPartition, EndOfPartition] = {}
-    for has_come, run in groupby(batch, lambda message: message.error() is None):
-        if has_come:
-            for delivery in deliveries(list(run)):
-                brought.append(delivery)
-                ends.pop(delivery.where, None)
-        else:
-            ends |= {TopicPartition(end.topic, end.partition): end for end in filter(None, map(_end, run))}
-    return Arrivals(brought, list(ends.values()))
-
-
-def _end(message: ClientMessage) -> EndOfPartition | None:
-    """Returns the end of a partition that the client tells of; None for an error that passes."""
-    error = message.error()
-    assert error is not None
-    topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
-    if error.code() == KafkaError._PARTITION_EOF:
-        return EndOfPartition(topic, partition, offset)
-    # A fatal error comes once, as a message whose own fatal() is False, then silence.
-    if error.code() == KafkaError._AUTO_OFFSET_RESET:
-        raise Fatal(f"{topic}[{partition}] no longer holds the offset to read next ({error.str()}): restart.")
-    if error.code() == KafkaError._MAX_POLL_EXCEEDED or error.code() in _UNKNOWN_FOR_NOW or is_passing(error):
-        _log.warning("kafka consumer", problem=explain(error))
-        return None
-    failure = translated(error, f"consuming {topic or 'the source topics'}")
-    raise failure if isinstance(failure, Fatal) else Fatal(str(failure))
 
 
 def _client_partitions(partitions: Sequence[TopicPartition]) -> list[ClientTopicPartition]:

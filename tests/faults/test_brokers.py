@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.cluster import Cluster
 from tests.faults.conftest import NewScenario
-from tests.faults.scenario import Scenario, stopped
+from tests.faults.scenario import Scenario
 
 PATIENT = {"session_timeout_ms": 30_000}
 """What the design asks for: at 6 s the death of the group coordinator fences static members (librdkafka 3437)."""
@@ -37,7 +37,7 @@ def test_broker_killed(role: Callable[[Cluster, Scenario], str], cluster: Cluste
         with here.fault(f"restart of {broker}"):
             cluster.restart(broker)
     here.conclude()
-    assert [stopped(replica) for replica in replicas] == [0, 0]
+    here.stop(*replicas)
 
 
 @pytest.mark.slow_faults
@@ -49,7 +49,7 @@ def test_rolling_restart_of_all_brokers(cluster: Cluster, scenario: NewScenario)
             with here.fault(f"restart of {broker}"):
                 cluster.restart(broker)
     here.conclude()
-    assert [stopped(replica) for replica in replicas] == [0, 0]
+    here.stop(*replicas)
 
 
 @pytest.mark.slow_faults
@@ -66,4 +66,4 @@ def test_all_brokers_down_for_a_minute(cluster: Cluster, scenario: NewScenario) 
             cluster.up()
     here.conclude()
     assert max(now - then for now, then in zip(after, before, strict=True)) < 128 * 2**20
-    assert [stopped(replica) for replica in replicas] == [0, 0]
+    here.stop(*replicas)

@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 from pipeline.events.records import Modality, Reason, SpeechEncoding, SpeechEvent
 from pipeline.join.partitioner import partition_of
 from tests.faults.conftest import NewScenario
-from tests.faults.scenario import Scenario, stopped
+from tests.faults.scenario import Scenario
 from tests.support.events import CODEC, encoded
 from tests.support.replica import FAILS
 
@@ -52,7 +52,7 @@ def test_poison(scenario: NewScenario) -> None:
     assert report.dead_letters[Reason.UNDECODABLE] == poison
     assert set(report.dead_letters) <= {Reason.UNDECODABLE, Reason.INCOMPLETE}
     assert report.predictions > 1_200
-    assert stopped(replica) == 0
+    here.stop(replica)
 
 
 @pytest.mark.parametrize("how", ["raise", "memory"])
@@ -73,7 +73,7 @@ def test_record_that_fails_the_model(scenario: NewScenario, how: str) -> None:
     report = here.conclude()
     assert report.dead_letters == {Reason.INFERENCE_FAILED: 9}
     assert report.predictions == 200
-    assert stopped(replica) == 0
+    here.stop(replica)
 
 
 @pytest.mark.slow_faults
@@ -90,7 +90,7 @@ def test_silent_topic(scenario: NewScenario) -> None:
     report = here.conclude()
     assert report.dead_letters == {}
     assert report.predictions > deaf.triples
-    assert stopped(replica) == 0
+    here.stop(replica)
 
 
 @pytest.mark.slow_faults
@@ -107,7 +107,7 @@ def test_wrong_clocks(scenario: NewScenario) -> None:
     report = here.conclude()
     assert report.dead_letters == {Reason.CLOCK_SKEW: ahead.records, Reason.LATE: behind.records}
     assert report.predictions == right.triples
-    assert stopped(replica) == 0
+    here.stop(replica)
 
 
 def test_hot_key(scenario: NewScenario) -> None:
@@ -119,7 +119,7 @@ def test_hot_key(scenario: NewScenario) -> None:
     report = here.conclude()
     assert set(report.dead_letters) == {Reason.DUPLICATE}
     assert load.triples * 0.4 < report.predictions < load.triples * 0.6
-    assert [stopped(replica) for replica in replicas] == [0, 0]
+    here.stop(*replicas)
 
 
 def test_foreign_partitioner(scenario: NewScenario) -> None:
@@ -145,4 +145,4 @@ def test_foreign_partitioner(scenario: NewScenario) -> None:
     report = here.conclude()
     assert report.dead_letters == {Reason.MISROUTED: misrouted}
     assert report.predictions == 100 + (900 - misrouted) // 3
-    assert stopped(replica) == 0
+    here.stop(replica)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.events.records import Reason
 from tests.faults.conftest import NewScenario
-from tests.faults.scenario import Scenario, alive_for, await_said, killed, stopped
+from tests.faults.scenario import Scenario, alive_for, await_said, killed
 from tests.faults.watching import await_true, left_open
 from tests.support.replica import BUSY, HANGS, OPEN, SLOW, STOPS
 
@@ -49,7 +49,7 @@ def test_one_of_two_replicas_killed_again_and_again(scenario: NewScenario) -> No
     assert kills >= 20
     assert load.triples >= 10_000
     assert 0.09 < report.dead_letters[Reason.INCOMPLETE] / (load.triples / 2) < 0.11, "half of the incomplete are alone"
-    assert [stopped(replica) for replica in replicas.values()] == [0, 0]
+    here.stop(*replicas.values())
 
 
 @pytest.mark.slow_faults
@@ -62,7 +62,7 @@ def test_one_of_three_replicas_killed_for_good(scenario: NewScenario) -> None:
             killed(replicas[2])
     here.conclude()
     assert here.recovery_s < here.settings.kafka.session_timeout_ms / 1_000 + 10
-    assert [stopped(replica) for replica in replicas[:2]] == [0, 0]
+    here.stop(*replicas[:2])
 
 
 @pytest.mark.parametrize("in_transaction", [False, True], ids=["between transactions", "in a transaction"])
@@ -87,7 +87,7 @@ def test_zombie(scenario: NewScenario, *, in_transaction: bool) -> None:
             zombie.send_signal(signal.SIGCONT)
         here.await_members("a", "b")
     here.conclude()
-    assert [stopped(replica) for replica in (zombie, other)] == [0, 0]
+    here.stop(zombie, other)
 
 
 def has_begun(here: Scenario, name: str, starts: int) -> bool:
@@ -108,12 +108,12 @@ def test_scaled_up_and_down_again(scenario: NewScenario) -> None:
                 alive_for(replicas["a"], 3)
             for name in ("c", "b"):
                 here.note(f"SIGTERM of {name}")
-                assert stopped(replicas.pop(name)) == 0
+                here.stop(replicas.pop(name))
                 alive_for(replicas["a"], 3)
         with here.fault("only a is left"):
             pass
     here.conclude()
-    assert stopped(replicas["a"]) == 0
+    here.stop(replicas["a"])
 
 
 def test_rebalance_while_a_slow_batch_is_in_the_model(scenario: NewScenario) -> None:
@@ -126,7 +126,7 @@ def test_rebalance_while_a_slow_batch_is_in_the_model(scenario: NewScenario) -> 
     here.await_members("a", "b")
     here.publish_some(100, seed=2)
     here.conclude()
-    assert [stopped(replica) for replica in (slow, other)] == [0, 0]
+    here.stop(slow, other)
 
 
 def test_sigterm_under_load(scenario: NewScenario) -> None:
@@ -135,13 +135,13 @@ def test_sigterm_under_load(scenario: NewScenario) -> None:
     replica = here.replica("a")
     with here.load(60):
         here.note("SIGTERM of a")
-        assert stopped(replica) == 0
+        here.stop(replica)
         records, redone = left_open(here)
         here.note(f"{records} records of open windows are left to its successor, and nothing that it had settled")
         assert redone == set()
         replica = here.replica("a")
     here.conclude()
-    assert stopped(replica) == 0
+    here.stop(replica)
 
 
 @pytest.mark.slow_faults
@@ -152,7 +152,7 @@ def test_rolling_restart_of_all_replicas(scenario: NewScenario) -> None:
         here.await_assigned(a=3, b=3, c=3)
         for name, replica in tuple(replicas.items()):
             with here.fault(f"SIGTERM and start of {name}"):
-                assert stopped(replica) == 0
+                here.stop(replica)
                 replicas[name] = here.replica(name)
     here.conclude()
-    assert [stopped(replica) for replica in replicas.values()] == [0, 0, 0]
+    here.stop(*replicas.values())

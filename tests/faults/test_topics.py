@@ -14,7 +14,7 @@ from pipeline.events.records import Modality
 from pipeline.kafka.auditing import run_audit
 from pipeline.kafka.offsets import OffsetQueries
 from tests.faults.conftest import NewScenario
-from tests.faults.scenario import Scenario, stopped
+from tests.faults.scenario import Scenario
 from tests.faults.watching import await_true
 from tests.support.events import encoded
 from tests.support.world import WAIT_S
@@ -47,7 +47,7 @@ def test_retention_deletes_below_the_committed_offset(scenario: NewScenario) -> 
     deadline = time.monotonic() + WAIT_S
     while run_audit(here.settings).predictions < 100:
         assert time.monotonic() < deadline
-    assert stopped(replica) == 0
+    here.stop(replica)
     assert run_audit(here.settings).verdict.total.open > 0
     here.count(-delete_everything_there_is(here))
     here.note("retention deletes all that is there, records of open windows among it")
@@ -55,7 +55,7 @@ def test_retention_deletes_below_the_committed_offset(scenario: NewScenario) -> 
     replica = here.replica("a")
     report = here.conclude()
     assert report.verdict.total.predicted == 300
-    assert stopped(replica) == 0
+    here.stop(replica)
 
 
 def grow(here: Scenario, topics: tuple[str, ...], partitions: int) -> None:
@@ -91,7 +91,7 @@ def test_topics_grow_while_running(scenario: NewScenario, grown: int) -> None:
             grow(here, topics[grown:], 4)
         second = here.replica("a")
     here.conclude()
-    assert stopped(second) == 0
+    here.stop(second)
 
 
 def test_aborted_transactions_and_control_records_at_the_end(scenario: NewScenario) -> None:
@@ -115,4 +115,4 @@ def test_aborted_transactions_and_control_records_at_the_end(scenario: NewScenar
             here.publish_some(20, missing=0.2, seed=2 + number)
     report = here.conclude()
     assert report.predictions > 100
-    assert stopped(replica) == 0
+    here.stop(replica)

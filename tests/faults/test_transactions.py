@@ -7,7 +7,7 @@ import pytest
 from pipeline.kafka.sink import KafkaSink
 from pipeline.telemetry.watchdog import EXIT_CODE
 from tests.faults.conftest import NewScenario
-from tests.faults.scenario import Scenario, alive_for, await_said, killed, stopped
+from tests.faults.scenario import Scenario, alive_for, await_said, killed
 from tests.faults.watching import await_true
 from tests.support.replica import HANGS, HANGS_INSIDE, OPEN
 
@@ -60,7 +60,7 @@ def test_call_that_never_returns_ends_the_process(scenario: NewScenario) -> None
     assert "watchdog: committing has not come back for 7 s" in here.log("a")
     assert "Thread 0x" in here.log("a")
     assert re.search(r'kafka/sink.py", line \d+ in commit', here.log("a"))
-    assert stopped(replica) == 0
+    here.stop(replica)
 
 
 @pytest.mark.slow_faults
@@ -75,4 +75,4 @@ def test_two_processes_of_one_name(scenario: NewScenario) -> None:
     here.conclude()
     assert "give each its own --replica" in here.log("a")
     assert here.log("a").count("kafka producer replaced") <= MOST_REPLACED
-    assert stopped(second) == 0
+    here.stop(second)

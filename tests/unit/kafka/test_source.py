@@ -1,0 +1,178 @@
+"""What the source does when the group fails it; the client is a script, since these are races on a real broker."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import KafkaError, Message, TopicPartition
+
+from pipeline.kafka import source as module
+from pipeline.kafka.contract import Committed, Fresh
+from pipeline.kafka.contract import TopicPartition as Place
+from pipeline.kafka.errors import Fatal
+from pipeline.kafka.source import MAX_TORN_IN_A_ROW, KafkaSource
+from pipeline.settings import KafkaSettings, TopicSettings
+
+TOPICS = TopicSettings()
+WHOLE = [TopicPartition(topic, 0) for topic in TOPICS.sources]
+TORN = [*WHOLE, TopicPartition(TOPICS.sources[0], 1)]
+FENCED = Message(
+    error=KafkaError(
+        KafkaError._FATAL, "Fatal error: Static consumer fenced by other consumer with same group.instance.id"
+    )
+)
+
+Step = Callable[["ScriptedConsumer"], Message | None]
+
+
+class ScriptedConsumer:
+    """A client of which each poll is one step of the script."""
+
+    def __init__(self, steps: list[Step], calls: list[str]) -> None:
+        self._steps = steps
+        self._calls = calls
+        self.assigned: list[TopicPartition] = []
+
+    def subscribe(self, _topics: Sequence[str], **callbacks: Callable[..., None]) -> None:
+        self._calls.append("subscribe")
+        self.callbacks = callbacks
+
+    def poll(self, _timeout_s: float) -> Message | None:
+        return self._steps.pop(0)(self) if self._steps else None
+
+    def consume(self, _count: int, _timeout_s: float) -> list[Message]:
+        return []
+
+    def list_topics(self, topic: str, _timeout_s: float) -> SimpleNamespace:
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None, 1: None})})
+
+    def committed(self, partitions: list[TopicPartition], _timeout_s: float) -> list[TopicPartition]:
+        return partitions
+
+    def get_watermark_offsets(self, _partition: TopicPartition, _timeout_s: float) -> tuple[int, int]:
+        return 0, 0
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self.assigned = partitions
+
+    def unassign(self) -> None:
+        self.assigned = []
+
+    def close(self) -> None:
+        self._calls.append("close")
+
+
+class Listener:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def assigned(self, starts: Mapping[Place, Committed | Fresh]) -> Mapping[Place, int]:
+        self.told.append(sorted(starts))
+        return dict.fromkeys(starts, 0)
+
+    def revoked(self) -> None:
+        self.told.append("revoked")
+
+    def lost(self) -> None:
+        self.told.append("lost")
+
+
+def hands_out(partitions: list[TopicPartition]) -> Step:
+    return lambda client: client.callbacks["on_assign"](client, partitions)
+
+
+def loses(client: ScriptedConsumer) -> None:
+    client.callbacks["on_lost"](client, WHOLE)
+
+
+def fences(_client: ScriptedConsumer) -> Message:
+    return FENCED
+
+
+class Group:
+    """A source whose client follows a script, and what became of it."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.calls: list[str] = []
+        self.listener = Listener()
+        self.clients: list[ScriptedConsumer] = []
+
+    def client(self, _properties: object) -> ScriptedConsumer:
+        self.clients.append(ScriptedConsumer(self.steps, self.calls))
+        return self.clients[-1]
+
+    def play(self, source: KafkaSource, *steps: Step) -> None:
+        self.steps.extend(steps)
+        while self.steps:
+            arrivals = source.poll(10, 0)
+            assert not arrivals.deliveries and not arrivals.ends
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the source has slept each time, without doing so."""
+    slept: list[float] = []
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 0, sleep=slept.append))
+    return slept
+
+
+@pytest.fixture
+def group(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> Group:
+    group = Group()
+    monkeypatch.setattr(module, "Consumer", group.client)
+    return group
+
+
+@pytest.fixture
+def source(group: Group) -> KafkaSource:
+    return KafkaSource(KafkaSettings(session_timeout_ms=6_000), TOPICS, group.listener, partitions=2)
+
+
+def test_a_member_that_is_fenced_at_work_ends(group: Group, source: KafkaSource) -> None:
+    with pytest.raises(Fatal, match="another process runs with this name: give each its own --replica"):
+        group.play(source, hands_out(WHOLE), fences)
+    assert len(group.clients) == 1
+
+
+def test_a_member_that_is_fenced_when_it_comes_back_joins_anew(group: Group, source: KafkaSource) -> None:
+    group.play(source, hands_out(WHOLE), loses, fences, hands_out(WHOLE))
+    assert group.calls == ["subscribe", "close", "subscribe"]
+    where = sorted(Place(topic, 0) for topic in TOPICS.sources)
+    assert group.listener.told == [where, "lost", where]
+    assert group.clients[-1].assigned
+
+
+def test_it_joins_anew_once_for_each_loss(group: Group, source: KafkaSource) -> None:
+    with pytest.raises(Fatal):
+        group.play(source, hands_out(WHOLE), loses, fences, fences)
+    assert len(group.clients) == 2
+
+
+def test_a_loss_is_over_with_the_next_lanes(group: Group, source: KafkaSource) -> None:
+    with pytest.raises(Fatal):
+        group.play(source, hands_out(WHOLE), loses, hands_out(WHOLE), fences)
+    assert len(group.clients) == 1
+
+
+def test_torn_lanes_are_not_taken_but_asked_for_again(group: Group, source: KafkaSource, slept: list[float]) -> None:
+    group.play(source, hands_out(TORN))
+    assert (group.listener.told, group.clients[0].assigned) == ([], [])
+    assert (group.calls, slept) == (["subscribe", "subscribe"], [2.0])
+    group.play(source, hands_out(WHOLE), lambda _client: None)
+    assert len(group.listener.told) == 1
+    assert group.calls == ["subscribe", "subscribe"]
+
+
+def test_lanes_that_stay_torn_are_the_listeners_to_refuse(group: Group, source: KafkaSource) -> None:
+    group.play(source, *[hands_out(TORN)] * MAX_TORN_IN_A_ROW)
+    assert group.listener.told == []
+    group.play(source, hands_out(TORN))
+    assert group.listener.told == [sorted(Place(where.topic, where.partition) for where in TORN)]
+
+
+def test_whole_lanes_start_the_count_anew(group: Group, source: KafkaSource) -> None:
+    group.play(source, *[hands_out(TORN)] * MAX_TORN_IN_A_ROW, hands_out(WHOLE), hands_out(TORN))
+    assert len(group.listener.told) == 1
