@@ -5,6 +5,7 @@ A value comes from the first of: the command line, the environment (``TRIMODAL_S
 """
 
 from pipeline.settings.loading import Loaded, SettingsError, load
+from pipeline.settings.root import Settings
 from pipeline.settings.sections import (
     OFFSET_METADATA_BYTES,
     BoardSettings,
@@ -15,7 +16,6 @@ from pipeline.settings.sections import (
     MonitoringSettings,
     OptimizationSettings,
     ServingSettings,
-    Settings,
     StatisticsSettings,
     TopicSettings,
 )

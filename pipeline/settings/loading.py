@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as UnreadableVariable
 
-from pipeline.settings.sections import PREFIX, OptimizationSettings, Settings
+from pipeline.settings.root import PREFIX, Settings
+from pipeline.settings.sections import OptimizationSettings
 
 CONFIG_PATH_VARIABLE = "TRIMODAL_CONFIG_PATH"
 MODEL_PATH_VARIABLE = "TRIMODAL_MODEL_PATH"

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.events.records import Modality
 
-PREFIX = "TRIMODAL_"
 OFFSET_METADATA_BYTES = 4_096
 """Kafka's default of offset.metadata.max.bytes."""
 
@@ -276,26 +274,3 @@ class BoardSettings(Section):
     """Most predictions that are shown in a second; the rest are counted."""
     max_viewers: Count = 64
     """Most browsers that may watch at a time."""
-
-
-class Settings(BaseSettings):
-    """Everything that can be set."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-    )
-
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
-    topics: TopicSettings = Field(default_factory=TopicSettings)
-    join: JoinSettings = Field(default_factory=JoinSettings)
-    model: ModelSettings = Field(default_factory=ModelSettings)
-    serving: ServingSettings = Field(default_factory=ServingSettings)
-    optimization: OptimizationSettings = Field(default_factory=OptimizationSettings)
-    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
-    elasticsearch: ElasticsearchSettings = Field(default_factory=ElasticsearchSettings)
-    statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
-    board: BoardSettings = Field(default_factory=BoardSettings)

@@ -108,7 +108,8 @@ class Group:
         self.steps.extend(steps)
         while self.steps:
             arrivals = source.poll(10, 0)
-            assert not arrivals.deliveries and not arrivals.ends
+            assert not arrivals.deliveries
+            assert not arrivals.ends
 
 
 @pytest.fixture
