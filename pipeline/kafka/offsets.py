@@ -11,23 +11,12 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from pipeline.kafka.clients import Properties, common
 from pipeline.kafka.contract import Committed, TopicPartition
-from pipeline.kafka.errors import Fatal, translated, unanswered
+from pipeline.kafka.errors import LEADERSHIP_MOVES, Fatal, translated, unanswered
 from pipeline.settings import KafkaSettings
 
 CONNECT_TIMEOUT_S = 5.0
 _AGAIN_S = 0.1
-_PASSING = {
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.REPLICA_NOT_AVAILABLE,
-    KafkaError.OFFSET_NOT_AVAILABLE,
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-}
+_PASSING = {*LEADERSHIP_MOVES, KafkaError.UNKNOWN_TOPIC_OR_PART}
 """What brokers answer while a topic is new or leadership moves."""
 
 Offsets = dict[TopicPartition, int]

@@ -58,6 +58,7 @@ def test_all_brokers_down_for_a_minute(cluster: Cluster, scenario: NewScenario) 
     here = scenario(kafka=PATIENT)
     replicas = [here.replica("a"), here.replica("b")]
     with here.load(80):
+        here.await_members("a", "b")
         before = [psutil.Process(replica.pid).memory_info().rss for replica in replicas]
         with here.fault("kill -9 of all brokers, for 60 s"):
             cluster.kill(*cluster.brokers)
