@@ -14,8 +14,8 @@ from tests.support.replica import SLOW
 
 MIB = 2**20
 MAX_BYTES = 32 * MIB
-CONSTANT = 192 * MIB
-"""Beside join.max_bytes: what the client has fetched (64 MiB) and delivered in one poll (as much), buffers, batches."""
+CONSTANT = 128 * MIB
+"""Beside join.max_bytes: what the client has fetched (64 MiB), one poll (about 4 MiB), buffers, batches."""
 TRIPLES = 3_000
 BATCH, BATCH_S = 16, 0.4
 
@@ -56,7 +56,7 @@ def test_model_ten_times_too_slow(scenario: NewScenario) -> None:
     assert report.predictions == TRIPLES + BATCH
     assert report.dead_letters == {}
     assert metric(here, "a", "trimodal_pauses_total") > 0
-    assert most_lag > TRIPLES / 2
-    assert most_waiting < MAX_BYTES + 64 * MIB
+    assert most_lag > TRIPLES
+    assert most_waiting < MAX_BYTES + 32 * MIB
     assert most_bytes < MAX_BYTES + CONSTANT
     here.stop(replica)
