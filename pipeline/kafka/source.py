@@ -52,7 +52,7 @@ class KafkaSource:
         self._call_timeout_s = kafka.call_timeout_ms / 1_000
         self._properties = _properties(kafka, topics)
         self._rebalanced = False
-        self._is_lost = False
+        self._is_cut_off = False
         self._must_ask_again = False
         self._torn_in_a_row = 0
         self._starts: Mapping[TopicPartition, int] = {}
@@ -72,7 +72,7 @@ class KafkaSource:
         try:
             brought = arrivals(batch)
         except Fatal as error:
-            if not self._is_lost:
+            if not self._is_cut_off:
                 raise
             self._join_anew(error)
             return Arrivals()
@@ -81,6 +81,7 @@ class KafkaSource:
         elif self._rebalanced and batch:
             self.rewind()
         else:
+            self._is_cut_off = self._is_cut_off and not brought.deliveries
             return brought
         return Arrivals()
 
@@ -122,9 +123,9 @@ class KafkaSource:
         )
 
     def _join_anew(self, error: Fatal) -> None:
-        """Joins with a new client, once after each loss: back from an outage, one can be fenced by its own requests."""
+        """Joins with a new client, once: back from an outage, a member can be fenced by its own older requests."""
         _log.warning("kafka consumer replaced", cause=str(error))
-        self._is_lost = False
+        self._is_cut_off = False
         self._consumer.close()
         self._consumer = self._join()
 
@@ -136,7 +137,7 @@ class KafkaSource:
         self._subscribe(self._consumer)
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
-        self._rebalanced, self._is_lost = True, False
+        self._rebalanced = True
         self._check_partitions()
         self._must_ask_again = self._is_torn(partitions) and self._torn_in_a_row < MAX_TORN_IN_A_ROW
         if self._must_ask_again:
@@ -158,7 +159,7 @@ class KafkaSource:
         consumer.unassign()
 
     def _on_lost(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
-        self._is_lost = True
+        self._is_cut_off = True
         self._listener.lost()
         consumer.unassign()
 
@@ -183,6 +184,7 @@ class KafkaSource:
                 if not moving or time.monotonic() > deadline:
                     raise failure from error
                 _log.info("kafka asked again", problem=str(failure))
+                self._is_cut_off = True
                 time.sleep(ASK_AGAIN_S)
 
     def _check_partitions(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.kafka import source as module
 from pipeline.kafka.contract import Committed, Fresh
@@ -28,22 +28,24 @@ Step = Callable[["ScriptedConsumer"], Message | None]
 class ScriptedConsumer:
     """A client of which each poll is one step of the script."""
 
-    def __init__(self, steps: list[Step], calls: list[str]) -> None:
-        self._steps = steps
-        self._calls = calls
+    def __init__(self, group: "Group") -> None:
+        self._group = group
         self.assigned: list[TopicPartition] = []
 
     def subscribe(self, _topics: Sequence[str], **callbacks: Callable[..., None]) -> None:
-        self._calls.append("subscribe")
+        self._group.calls.append("subscribe")
         self.callbacks = callbacks
 
     def poll(self, _timeout_s: float) -> Message | None:
-        return self._steps.pop(0)(self) if self._steps else None
+        return self._group.steps.pop(0)(self)
 
     def consume(self, _count: int, _timeout_s: float) -> list[Message]:
         return []
 
     def list_topics(self, topic: str, _timeout_s: float) -> SimpleNamespace:
+        if self._group.unanswered:
+            self._group.unanswered -= 1
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
         return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None, 1: None})})
 
     def committed(self, partitions: list[TopicPartition], _timeout_s: float) -> list[TopicPartition]:
@@ -59,7 +61,7 @@ class ScriptedConsumer:
         self.assigned = []
 
     def close(self) -> None:
-        self._calls.append("close")
+        self._group.calls.append("close")
 
 
 class Listener:
@@ -99,9 +101,10 @@ class Group:
         self.calls: list[str] = []
         self.listener = Listener()
         self.clients: list[ScriptedConsumer] = []
+        self.unanswered = 0
 
     def client(self, _properties: object) -> ScriptedConsumer:
-        self.clients.append(ScriptedConsumer(self.steps, self.calls))
+        self.clients.append(ScriptedConsumer(self))
         return self.clients[-1]
 
     def play(self, source: KafkaSource, *steps: Step) -> None:
@@ -152,10 +155,21 @@ def test_it_joins_anew_once_for_each_loss(group: Group, source: KafkaSource) -> 
     assert len(group.clients) == 2
 
 
-def test_a_loss_is_over_with_the_next_lanes(group: Group, source: KafkaSource) -> None:
+def test_a_loss_is_over_when_records_come(group: Group, source: KafkaSource) -> None:
+    group.play(source, hands_out(WHOLE), loses, hands_out(WHOLE))
+    group.steps.append(
+        lambda _client: Message(topic=TOPICS.sources[0], partition=0, offset=0, value=b"", timestamp=(1, 1))
+    )
+    assert source.poll(10, 0).deliveries
     with pytest.raises(Fatal):
-        group.play(source, hands_out(WHOLE), loses, hands_out(WHOLE), fences)
+        group.play(source, fences)
     assert len(group.clients) == 1
+
+
+def test_a_member_whose_questions_were_not_answered_joins_anew(group: Group, source: KafkaSource) -> None:
+    group.unanswered = 1
+    group.play(source, hands_out(WHOLE), fences, hands_out(WHOLE))
+    assert group.calls == ["subscribe", "close", "subscribe"]
 
 
 def test_torn_lanes_are_not_taken_but_asked_for_again(group: Group, source: KafkaSource, slept: list[float]) -> None:
