@@ -33,14 +33,20 @@ class Names:
     changelog: str
 
 
-def configured(settings: Settings, names: Names, positions: Positions, datadir: str) -> faust.App:
+class _AppWithoutFolders(faust.App):
+    """An app whose state is in memory: the folders that Faust makes for it would stay empty."""
+
+    def _create_directories(self) -> None:
+        pass
+
+
+def configured(settings: Settings, names: Names, positions: Positions) -> faust.App:
     """Returns an app without streams.
 
     Args:
         settings: brokers and web view.
         names: what the app uses on the broker.
         positions: partition of the source → the offset that the state goes on from.
-        datadir: a folder that Faust wants and, with state in memory, puts nothing into.
 
     Raises:
         PortTaken: the web view cannot listen where it should.
@@ -49,11 +55,10 @@ def configured(settings: Settings, names: Names, positions: Positions, datadir: 
     kafka, statistics = settings.kafka, settings.statistics
     session_s = kafka.session_timeout_ms / 1_000
     brokers = [URL(f"kafka://{server.strip()}") for server in kafka.bootstrap_servers.split(",")]
-    app = faust.App(
+    app = _AppWithoutFolders(
         names.group,
         broker=brokers,
         autodiscover=False,
-        datadir=datadir,
         store="memory://",
         processing_guarantee="at_least_once",
         topic_allow_declare=False,

@@ -1,7 +1,6 @@
 """A Faust app that drives a handler: records in; outputs, kept state and positions out, in this order."""
 
 import asyncio
-import tempfile
 import threading
 import time
 from collections import deque
@@ -38,13 +37,12 @@ def run(settings: Settings, names: Names, handler: Handler, health: Health, stop
         Fatal: a step cannot be made durable, or this process was suspended for so long that others may be at work.
     """
     logs.forward("faust", "mode", "aiokafka", "aiohttp")
-    with tempfile.TemporaryDirectory(prefix="trimodal-faust-") as unused_datadir:
 
-        async def work() -> None:
-            app = configured(settings, names, handler.positions, unused_datadir)
-            await Stream(app, settings, names, handler, health).run(stop)
+    async def work() -> None:
+        app = configured(settings, names, handler.positions)
+        await Stream(app, settings, names, handler, health).run(stop)
 
-        asyncio.run(work())
+    asyncio.run(work())
 
 
 class Stream:

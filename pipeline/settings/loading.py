@@ -57,13 +57,13 @@ def load(config: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] 
     for origin, tree in _sources(config, overrides or {}):
         for section, entries in tree.items():
             _check_known(section, Settings.model_fields, f"section in {origin}")
-            if not isinstance(entries, Mapping):
+            if not isinstance(entries, Mapping | None):
                 raise SettingsError(
                     f"{section} in {origin} must hold settings such as {section}.NAME, not {entries!r}."
                 )
             section_type = Settings.model_fields[section].annotation
             assert section_type is not None
-            for name, value in entries.items():
+            for name, value in (entries or {}).items():
                 _check_known(name, section_type.model_fields, f"setting of {section} in {origin}", section)
                 values.setdefault(section, {})[name] = value
                 origins[section, name] = origin
@@ -104,6 +104,8 @@ def _yaml(file: Path) -> Tree:
         tree = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"The settings file {file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"The settings file {file} is not UTF-8 text ({error}): save it as that.") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"The settings file {file} is not YAML: {error}") from error
     if not isinstance(tree, dict | None):
@@ -128,9 +130,9 @@ def _environment() -> Tree:
     return tree
 
 
-def _check_known(name: str, known: Mapping[str, Any], what: str, section: str | None = None) -> None:
+def _check_known(name: object, known: Mapping[str, Any], what: str, section: str | None = None) -> None:
     if name not in known:
-        raise SettingsError(f"{name!r} is not a known {what}{_nearest(name, list(known), section)}")
+        raise SettingsError(f"{name!r} is not a known {what}{_nearest(str(name), list(known), section)}")
 
 
 def _nearest(name: str, known: list[str], section: str | None = None) -> str:

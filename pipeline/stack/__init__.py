@@ -5,7 +5,7 @@ from pipeline.stack.launch import OnProgress, Step
 from pipeline.stack.local import LocalStack
 from pipeline.stack.logs import follow, tail
 from pipeline.stack.ports import free_ports, is_free
-from pipeline.stack.state import StackAddresses, find_directory, read_addresses
+from pipeline.stack.state import StackAddresses, find_directory, only_one, read_addresses
 from pipeline.stack.status import ServerStatus
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "follow",
     "free_ports",
     "is_free",
+    "only_one",
     "read_addresses",
     "tail",
 ]

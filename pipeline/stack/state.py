@@ -109,6 +109,6 @@ def only_one(file: Path, *, wait: bool) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise StackError(
-                f"another `trimodal stack` command is at work in {file.parent}: try again when it is done"
+                f"another `trimodal` command is at work in {file.parent}: try again when it is done"
             ) from error
         yield

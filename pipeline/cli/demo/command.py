@@ -17,10 +17,15 @@ from pipeline.cli.demo import board as demo_board
 from pipeline.cli.demo.programs import Programs
 from pipeline.cli.demo.run import DemoRun
 from pipeline.kafka.admin import TopicAdmin
-from pipeline.stack import LocalStack, find_directory, read_addresses
+from pipeline.stack import LocalStack, find_directory, only_one, read_addresses
 
 FAULTS = {"missing": 0.05, "duplicates": 0.02, "garbage": 30, "shuffle_ms": 200}
-JOIN = {"TRIMODAL_JOIN__WINDOW_MS": "4000", "TRIMODAL_JOIN__OUT_OF_ORDER_MS": "1000"}
+ENVIRONMENT = {
+    "TRIMODAL_JOIN__WINDOW_MS": "4000",
+    "TRIMODAL_JOIN__OUT_OF_ORDER_MS": "1000",
+    "TRIMODAL_SERVING__THREADS": "1",
+    "TRIMODAL_MONITORING__LOG_FORMAT": "json",
+}
 PICTURE = "board.png"
 REPLICAS = ("demo-a", "demo-b")
 NEXT = """
@@ -47,29 +52,33 @@ def demo(
     outcome.
     """
     folder = directory or find_directory(Path.cwd())
-    was_up = read_addresses(folder) is not None
-    stack = LocalStack(folder, bound_to=None if keep or was_up else os.getpid())
-    programs = Programs(folder, {**JOIN, "TRIMODAL_SERVING__THREADS": "1", "TRIMODAL_MONITORING__LOG_FORMAT": "json"})
-    programs.adopt()
-    if stop:
+    with only_one(folder / "demo.lock", wait=False):
+        was_up = read_addresses(folder) is not None
+        stack = LocalStack(folder, bound_to=None if keep or was_up else os.getpid())
+        programs = Programs(folder, ENVIRONMENT)
+        programs.adopt()
+        if stop:
+            ended = [*programs.end(), *stack.down()]
+            _out.print(f"Stopped {', '.join(ended)}." if ended else "Nothing was up.")
+            return
+        with _signals_raise():
+            try:
+                _run(stack, programs, count, rate, seed)
+            finally:
+                if keep:
+                    programs.record()
+                    _out.print("\nWhat is up is left up. Stop it all with [bold]trimodal demo --stop[/].")
+                else:
+                    _stop(programs, None if was_up else stack)
+
+
+def _stop(programs: Programs, stack: LocalStack | None) -> None:
+    with _out.status("Stopping the programs"):
         programs.end()
-        stack.down()
-        _out.print("Stopped.")
-        return
-    with _signals_raise():
-        try:
-            _run(stack, programs, count, rate, seed)
-        finally:
-            if keep:
-                programs.record()
-                _out.print("\nLeft up. Stop it all with [bold]trimodal demo --stop[/].")
-            else:
-                with _out.status("Stopping the programs"):
-                    programs.end()
-                if not was_up:
-                    with _out.status("Stopping Kafka and Elasticsearch"):
-                        stack.down()
-                _out.print("\nStopped all that was started.")
+    if stack is not None:
+        with _out.status("Stopping Kafka and Elasticsearch"):
+            stack.down()
+    _out.print("\nStopped all that was started.")
 
 
 def _run(stack: LocalStack, programs: Programs, count: int, rate: float, seed: int) -> None:

@@ -83,8 +83,13 @@ class Programs:
                 lines = Path(program.log).read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
                 raise ProgramFailed(f"{program.name} has ended. The end of {program.log}:\n" + "\n".join(lines))
 
-    def end(self) -> None:
-        """Ends all of them: SIGTERM, so that they finish what is in flight, and after a while SIGKILL."""
+    def end(self) -> list[str]:
+        """Ends all of them: SIGTERM, so that they finish what is in flight, and after a while SIGKILL.
+
+        Returns:
+            Those that ran.
+        """
+        ended = [program.name for program in self._running if program.process()]
         alive = [process for program in self._running if (process := program.process())]
         for process in alive:
             with suppress(psutil.NoSuchProcess):
@@ -96,6 +101,7 @@ class Programs:
         psutil.wait_procs(stubborn, timeout=5)
         self._running = []
         (self._directory / RECORD).unlink(missing_ok=True)
+        return ended
 
     def record(self) -> None:
         """Writes down what runs, for `adopt`."""
@@ -103,8 +109,19 @@ class Programs:
         (self._directory / RECORD).write_text(text + "\n", encoding="utf-8")
 
     def adopt(self) -> None:
-        """Takes over what an earlier demo left running."""
-        with suppress(FileNotFoundError):
-            recorded = json.loads((self._directory / RECORD).read_text(encoding="utf-8"))
-            programs = [Program(**entry) for entry in recorded]
-            self._running = [program for program in programs if program.process() is not None]
+        """Takes over what an earlier demo left running.
+
+        Raises:
+            ProgramFailed: its record is damaged.
+        """
+        file = self._directory / RECORD
+        try:
+            programs = [Program(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+        except FileNotFoundError:
+            return
+        except (ValueError, TypeError) as error:
+            raise ProgramFailed(
+                f"{file} is damaged ({error}): end by hand what an earlier demo has left "
+                "(`ps aux | grep pipeline.cli` lists it) and remove the file."
+            ) from error
+        self._running = [program for program in programs if program.process() is not None]

@@ -69,6 +69,8 @@ REFUSED = [
     ("kafak: {group: x}", "'kafak' is not a known section .*did you mean kafka"),
     ("kafka: 7", "kafka .* must hold settings such as kafka.NAME, not 7"),
     ("- kafka", "must hold sections"),
+    ("1: {group: x}", "1 is not a known section .*known are"),
+    ("kafka: {on: x}", "True is not a known setting of kafka .*known are"),
     ("kafka: {", "is not YAML"),
     ("serving: {batch_size: 0}", "serving.batch_size = 0 .*trimodal.yaml.*greater than or equal to 1"),
     ("serving: {device: tpu}", "serving.device = 'tpu'"),
@@ -86,6 +88,17 @@ REFUSED = [
 def test_a_wrong_setting_is_named_with_where_it_was_read(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         load(yaml(tmp_path, text))
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    file = yaml(tmp_path, "")
+    file.write_bytes("kafka: {group: größe}".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"trimodal\.yaml is not UTF-8 text"):
+        load(file)
+
+
+def test_a_section_may_be_empty(tmp_path: Path) -> None:
+    assert load(yaml(tmp_path, "kafka:\n# group: mine\n")).settings == load(None).settings
 
 
 @pytest.mark.parametrize(

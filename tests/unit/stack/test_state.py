@@ -62,7 +62,7 @@ def test_a_stack_is_found_from_a_folder_below(tmp_path: Path) -> None:
 def test_a_second_command_is_refused_while_the_first_works(tmp_path: Path) -> None:
     with (
         only_one(tmp_path / "lock", wait=False),
-        pytest.raises(StackError, match="another `trimodal stack` command"),
+        pytest.raises(StackError, match="another `trimodal` command"),
         only_one(tmp_path / "lock", wait=False),
     ):
         pytest.fail("two hold the lock")
