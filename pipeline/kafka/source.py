@@ -51,9 +51,8 @@ class KafkaSource:
         self._listener = listener
         self._call_timeout_s = kafka.call_timeout_ms / 1_000
         self._properties = _properties(kafka, topics)
-        self._rebalanced = False
+        self._handed_out: list[ClientTopicPartition] | None = None
         self._is_cut_off = False
-        self._must_ask_again = False
         self._torn_in_a_row = 0
         self._starts: Mapping[TopicPartition, int] = {}
         self._consumer = self._join()
@@ -63,7 +62,6 @@ class KafkaSource:
 
         What was delivered around a rebalance may be of either assignment, so it is read again.
         """
-        self._rebalanced = False
         try:
             first = self._consumer.poll(timeout_s)
             batch = [] if first is None else [first, *self._consumer.consume(count - 1, 0)]
@@ -76,14 +74,12 @@ class KafkaSource:
                 raise
             self._join_anew(error)
             return Arrivals()
-        if self._must_ask_again:
-            self._ask_again()
-        elif self._rebalanced and batch:
-            self.rewind()
-        else:
-            self._is_cut_off = self._is_cut_off and not brought.deliveries
-            return brought
-        return Arrivals()
+        if self._handed_out is not None:
+            handed_out, self._handed_out = self._handed_out, None
+            self._take(handed_out)
+            return Arrivals()
+        self._is_cut_off = self._is_cut_off and not brought.deliveries
+        return brought
 
     def group_metadata(self) -> GroupMetadata:
         """Returns the generation to commit under (KIP-447)."""
@@ -103,7 +99,7 @@ class KafkaSource:
 
     def rewind(self) -> None:
         """Hands everything that is assigned to the listener again, from what is committed now."""
-        self._on_assign(self._consumer, self._consumer.assignment())
+        self._take(self._consumer.assignment())
 
     def close(self) -> None:
         """Leaves the group. A static member's partitions wait for it until its session ends."""
@@ -132,33 +128,38 @@ class KafkaSource:
     def _ask_again(self) -> None:
         """Joins again, so that the leader hands out anew: who restarts under its name is given its old share."""
         _log.warning("lanes were handed out by older partition counts: asking again")
-        self._must_ask_again = False
+        self._torn_in_a_row += 1
         time.sleep(self._settings.heartbeat_ms / 1_000)
         self._subscribe(self._consumer)
 
     def _on_assign(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
-        self._rebalanced = True
+        """Only takes note: after a call in here that waits, the client's next callback would abort the process."""
+        self._handed_out = partitions
+        consumer.assign([])
+
+    def _take(self, partitions: list[ClientTopicPartition]) -> None:
         self._check_partitions()
-        self._must_ask_again = self._is_torn(partitions) and self._torn_in_a_row < MAX_TORN_IN_A_ROW
-        if self._must_ask_again:
-            self._torn_in_a_row += 1
-            consumer.assign([])
+        if self._is_torn(partitions) and self._torn_in_a_row < MAX_TORN_IN_A_ROW:
+            self._ask_again()
             return
         self._torn_in_a_row = 0
         begin = {TopicPartition(p.topic, p.partition): self._start(p) for p in self._committed(partitions)}
         starts = self._listener.assigned(begin)
         self._starts = {where: self._still_there(where, offset) for where, offset in starts.items()}
-        consumer.assign([ClientTopicPartition(w.topic, w.partition, offset) for w, offset in self._starts.items()])
+        taken = [ClientTopicPartition(where.topic, where.partition, offset) for where, offset in self._starts.items()]
+        self._consumer.assign(taken)
 
     def _is_torn(self, partitions: list[ClientTopicPartition]) -> bool:
         topics_of = Counter(partition.partition for partition in partitions)
         return any(topics < len(self._sources) for topics in topics_of.values())
 
     def _on_revoke(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
+        self._handed_out = None
         self._listener.revoked()
         consumer.unassign()
 
     def _on_lost(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
+        self._handed_out = None
         self._is_cut_off = True
         self._listener.lost()
         consumer.unassign()

@@ -30,6 +30,7 @@ class ScriptedConsumer:
 
     def __init__(self, group: "Group") -> None:
         self._group = group
+        self._is_polled = False
         self.assigned: list[TopicPartition] = []
 
     def subscribe(self, _topics: Sequence[str], **callbacks: Callable[..., None]) -> None:
@@ -37,22 +38,32 @@ class ScriptedConsumer:
         self.callbacks = callbacks
 
     def poll(self, _timeout_s: float) -> Message | None:
-        return self._group.steps.pop(0)(self)
+        self._is_polled = True
+        try:
+            return self._group.steps.pop(0)(self)
+        finally:
+            self._is_polled = False
 
     def consume(self, _count: int, _timeout_s: float) -> list[Message]:
         return []
 
     def list_topics(self, topic: str, _timeout_s: float) -> SimpleNamespace:
+        self._wait()
         if self._group.unanswered:
             self._group.unanswered -= 1
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
         return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None, 1: None})})
 
     def committed(self, partitions: list[TopicPartition], _timeout_s: float) -> list[TopicPartition]:
+        self._wait()
         return partitions
 
     def get_watermark_offsets(self, _partition: TopicPartition, _timeout_s: float) -> tuple[int, int]:
+        self._wait()
         return 0, 0
+
+    def _wait(self) -> None:
+        assert not self._is_polled, "the client aborts the process when a callback comes after such a call in another"
 
     def assign(self, partitions: list[TopicPartition]) -> None:
         self.assigned = partitions
@@ -170,6 +181,15 @@ def test_a_member_whose_questions_were_not_answered_joins_anew(group: Group, sou
     group.unanswered = 1
     group.play(source, hands_out(WHOLE), fences, hands_out(WHOLE))
     assert group.calls == ["subscribe", "close", "subscribe"]
+
+
+def test_lanes_that_are_revoked_at_once_are_not_taken(group: Group, source: KafkaSource) -> None:
+    def in_one_poll(client: ScriptedConsumer) -> None:
+        hands_out(WHOLE)(client)
+        client.callbacks["on_revoke"](client, WHOLE)
+
+    group.play(source, in_one_poll)
+    assert group.listener.told == ["revoked"]
 
 
 def test_torn_lanes_are_not_taken_but_asked_for_again(group: Group, source: KafkaSource, slept: list[float]) -> None:
