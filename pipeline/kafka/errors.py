@@ -53,6 +53,8 @@ LEADERSHIP_MOVES = {
 }
 """What brokers answer while partitions and groups get other brokers, or theirs is only just starting."""
 
+# Says that a broker's connection was given up for a newer one; younger than the oldest client that we take.
+_DESTROY_BROKER = getattr(KafkaError, "_DESTROY_BROKER", KafkaError._DESTROY)
 _PASSING = LEADERSHIP_MOVES | {
     KafkaError._TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE,
@@ -63,6 +65,7 @@ _PASSING = LEADERSHIP_MOVES | {
     KafkaError.NETWORK_EXCEPTION,
     KafkaError.BROKER_NOT_AVAILABLE,
     KafkaError.UNSTABLE_OFFSET_COMMIT,
+    _DESTROY_BROKER,
 }
 # Of topics that were checked at the start: a broker that does not know them is one that is only just starting.
 UNKNOWN_FOR_NOW = {

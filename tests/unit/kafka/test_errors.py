@@ -17,6 +17,7 @@ CASES = [
     (error(KafkaError.NOT_COORDINATOR), Retriable),
     (error(KafkaError.UNSTABLE_OFFSET_COMMIT), Retriable),
     (error(KafkaError.OFFSET_NOT_AVAILABLE), Retriable),
+    (error(KafkaError._DESTROY_BROKER), Retriable),
     (error(KafkaError.INVALID_MSG, retriable=True), Retriable),
     (error(KafkaError.ILLEGAL_GENERATION, txn_requires_abort=True), AbortNeeded),
     (error(KafkaError._TIMED_OUT, txn_requires_abort=True), AbortNeeded),
