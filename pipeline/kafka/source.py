@@ -75,8 +75,11 @@ class KafkaSource:
             self._join_anew(error)
             return Arrivals()
         if self._handed_out is not None:
-            handed_out, self._handed_out = self._handed_out, None
-            self._take(handed_out)
+            try:
+                self._take(self._handed_out)
+                self._handed_out = None
+            except Retriable as error:
+                _log.warning("lanes not taken yet", problem=str(error))
             return Arrivals()
         self._is_cut_off = self._is_cut_off and not brought.deliveries
         return brought

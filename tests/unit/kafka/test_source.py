@@ -1,6 +1,7 @@
 """What the source does when the group fails it; the client is a script, since these are races on a real broker."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -181,6 +182,18 @@ def test_a_member_whose_questions_were_not_answered_joins_anew(group: Group, sou
     group.unanswered = 1
     group.play(source, hands_out(WHOLE), fences, hands_out(WHOLE))
     assert group.calls == ["subscribe", "close", "subscribe"]
+
+
+def test_an_outage_that_outlasts_the_questions_is_waited_out(
+    monkeypatch: pytest.MonkeyPatch, group: Group, source: KafkaSource, slept: list[float]
+) -> None:
+    ticks = count(0, 60)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(ticks), sleep=slept.append))
+    group.unanswered = 3
+    group.play(source, hands_out(WHOLE))
+    assert group.listener.told == []
+    group.play(source, lambda _client: None, lambda _client: None)
+    assert len(group.listener.told) == 1
 
 
 def test_lanes_that_are_revoked_at_once_are_not_taken(group: Group, source: KafkaSource) -> None:
