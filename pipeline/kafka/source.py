@@ -75,11 +75,7 @@ class KafkaSource:
             self._join_anew(error)
             return Arrivals()
         if self._handed_out is not None:
-            try:
-                self._take(self._handed_out)
-                self._handed_out = None
-            except Retriable as error:
-                _log.warning("lanes not taken yet", problem=str(error))
+            self._take(self._handed_out)
             return Arrivals()
         self._is_cut_off = self._is_cut_off and not brought.deliveries
         return brought
@@ -102,7 +98,7 @@ class KafkaSource:
 
     def rewind(self) -> None:
         """Hands everything that is assigned to the listener again, from what is committed now."""
-        self._take(self._consumer.assignment())
+        self._take(self._handed_out or self._consumer.assignment())
 
     def close(self) -> None:
         """Leaves the group. A static member's partitions wait for it until its session ends."""
@@ -126,6 +122,7 @@ class KafkaSource:
         _log.warning("kafka consumer replaced", cause=str(error))
         self._is_cut_off = False
         self._consumer.close()
+        self._handed_out = None
         self._consumer = self._join()
 
     def _ask_again(self) -> None:
@@ -141,6 +138,16 @@ class KafkaSource:
         consumer.assign([])
 
     def _take(self, partitions: list[ClientTopicPartition]) -> None:
+        """Hands partitions to the listener; while the brokers do not answer, the next poll tries it again."""
+        self._handed_out = partitions
+        try:
+            self._begin(partitions)
+        except Retriable as error:
+            _log.warning("lanes not taken yet", problem=str(error))
+        else:
+            self._handed_out = None
+
+    def _begin(self, partitions: list[ClientTopicPartition]) -> None:
         self._check_partitions()
         if self._is_torn(partitions) and self._torn_in_a_row < MAX_TORN_IN_A_ROW:
             self._ask_again()

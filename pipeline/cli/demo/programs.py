@@ -89,19 +89,18 @@ class Programs:
         Returns:
             Those that ran.
         """
-        ended = [program.name for program in self._running if program.process()]
-        alive = [process for program in self._running if (process := program.process())]
-        for process in alive:
+        alive = {program.name: process for program in self._running if (process := program.process())}
+        for process in alive.values():
             with suppress(psutil.NoSuchProcess):
                 process.terminate()
-        _, stubborn = psutil.wait_procs(alive, timeout=GRACE_S)
+        _, stubborn = psutil.wait_procs(alive.values(), timeout=GRACE_S)
         for process in stubborn:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(stubborn, timeout=5)
         self._running = []
         (self._directory / RECORD).unlink(missing_ok=True)
-        return ended
+        return list(alive)
 
     def record(self) -> None:
         """Writes down what runs, for `adopt`."""

@@ -69,6 +69,9 @@ class ScriptedConsumer:
     def assign(self, partitions: list[TopicPartition]) -> None:
         self.assigned = partitions
 
+    def assignment(self) -> list[TopicPartition]:
+        return self.assigned
+
     def unassign(self) -> None:
         self.assigned = []
 
@@ -184,16 +187,39 @@ def test_a_member_whose_questions_were_not_answered_joins_anew(group: Group, sou
     assert group.calls == ["subscribe", "close", "subscribe"]
 
 
-def test_an_outage_that_outlasts_the_questions_is_waited_out(
-    monkeypatch: pytest.MonkeyPatch, group: Group, source: KafkaSource, slept: list[float]
-) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
+    """Every look at the clock finds it a minute later, so that questions soon have had their time."""
     ticks = count(0, 60)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(ticks), sleep=slept.append))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_outage_that_outlasts_the_questions_is_waited_out(group: Group, source: KafkaSource) -> None:
     group.unanswered = 3
     group.play(source, hands_out(WHOLE))
     assert group.listener.told == []
     group.play(source, lambda _client: None, lambda _client: None)
     assert len(group.listener.told) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_so_is_one_that_outlasts_a_rewind(group: Group, source: KafkaSource) -> None:
+    group.play(source, hands_out(WHOLE))
+    group.unanswered = 3
+    source.rewind()
+    assert len(group.listener.told) == 1
+    source.rewind()
+    group.play(source, lambda _client: None)
+    assert len(group.listener.told) == 2
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_new_member_does_not_take_what_was_handed_to_the_old(group: Group, source: KafkaSource) -> None:
+    group.unanswered = 2
+    group.play(source, hands_out(WHOLE), fences, lambda _client: None)
+    assert len(group.clients) == 2
+    assert group.listener.told == []
 
 
 def test_lanes_that_are_revoked_at_once_are_not_taken(group: Group, source: KafkaSource) -> None:
