@@ -186,13 +186,17 @@ class KafkaSource:
         """Asks again while the answer may still come: leadership moves, or an open transaction has to end."""
         wait_s = 2 * self._call_timeout_s + self._settings.transaction_timeout_ms / 1_000
         deadline = time.monotonic() + wait_s
+        was_away = False
         while True:
             try:
                 return ask()
             except KafkaException as error:
                 failure = translated(error, doing)
-                moving = isinstance(failure, Retriable) or error.args[0].code() in UNKNOWN_FOR_NOW
-                if not moving or time.monotonic() > deadline:
+                is_unknown = error.args[0].code() in UNKNOWN_FOR_NOW
+                was_away = was_away or isinstance(failure, Retriable)
+                if is_unknown and was_away:
+                    failure = Retriable(str(failure))
+                if not (is_unknown or isinstance(failure, Retriable)) or time.monotonic() > deadline:
                     raise failure from error
                 _log.info("kafka asked again", problem=str(failure))
                 self._is_cut_off = True

@@ -22,6 +22,8 @@ FENCED = Message(
         KafkaError._FATAL, "Fatal error: Static consumer fenced by other consumer with same group.instance.id"
     )
 )
+AWAY = KafkaError._TRANSPORT
+UNKNOWN = KafkaError._UNKNOWN_PARTITION
 
 Step = Callable[["ScriptedConsumer"], Message | None]
 
@@ -50,9 +52,8 @@ class ScriptedConsumer:
 
     def list_topics(self, topic: str, _timeout_s: float) -> SimpleNamespace:
         self._wait()
-        if self._group.unanswered:
-            self._group.unanswered -= 1
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        if self._group.failures:
+            raise KafkaException(KafkaError(self._group.failures.pop(0)))
         return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None, 1: None})})
 
     def committed(self, partitions: list[TopicPartition], _timeout_s: float) -> list[TopicPartition]:
@@ -116,7 +117,7 @@ class Group:
         self.calls: list[str] = []
         self.listener = Listener()
         self.clients: list[ScriptedConsumer] = []
-        self.unanswered = 0
+        self.failures: list[int] = []
 
     def client(self, _properties: object) -> ScriptedConsumer:
         self.clients.append(ScriptedConsumer(self))
@@ -182,7 +183,7 @@ def test_a_loss_is_over_when_records_come(group: Group, source: KafkaSource) -> 
 
 
 def test_a_member_whose_questions_were_not_answered_joins_anew(group: Group, source: KafkaSource) -> None:
-    group.unanswered = 1
+    group.failures = [AWAY]
     group.play(source, hands_out(WHOLE), fences, hands_out(WHOLE))
     assert group.calls == ["subscribe", "close", "subscribe"]
 
@@ -196,7 +197,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_an_outage_that_outlasts_the_questions_is_waited_out(group: Group, source: KafkaSource) -> None:
-    group.unanswered = 3
+    group.failures = [AWAY] * 3
     group.play(source, hands_out(WHOLE))
     assert group.listener.told == []
     group.play(source, lambda _client: None, lambda _client: None)
@@ -204,9 +205,23 @@ def test_an_outage_that_outlasts_the_questions_is_waited_out(group: Group, sourc
 
 
 @pytest.mark.usefixtures("impatient")
+def test_brokers_that_know_nothing_yet_belong_to_the_outage_before(group: Group, source: KafkaSource) -> None:
+    group.failures = [AWAY, UNKNOWN]
+    group.play(source, hands_out(WHOLE), lambda _client: None)
+    assert len(group.listener.told) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_partition_that_stays_unknown_ends_the_process(group: Group, source: KafkaSource) -> None:
+    group.failures = [UNKNOWN] * 3
+    with pytest.raises(Fatal, match="run `trimodal topics create`"):
+        group.play(source, hands_out(WHOLE))
+
+
+@pytest.mark.usefixtures("impatient")
 def test_so_is_one_that_outlasts_a_rewind(group: Group, source: KafkaSource) -> None:
     group.play(source, hands_out(WHOLE))
-    group.unanswered = 3
+    group.failures = [AWAY] * 3
     source.rewind()
     assert len(group.listener.told) == 1
     source.rewind()
@@ -216,7 +231,7 @@ def test_so_is_one_that_outlasts_a_rewind(group: Group, source: KafkaSource) -> 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_new_member_does_not_take_what_was_handed_to_the_old(group: Group, source: KafkaSource) -> None:
-    group.unanswered = 2
+    group.failures = [AWAY] * 2
     group.play(source, hands_out(WHOLE), fences, lambda _client: None)
     assert len(group.clients) == 2
     assert group.listener.told == []
