@@ -24,6 +24,7 @@ app = typer.Typer(
     help="Joins speech, image and sensor events on Kafka, classifies them in batches and accounts for every record.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
 app.add_typer(stack.app, name="stack")
 app.add_typer(topics.app, name="topics")

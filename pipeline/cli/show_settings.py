@@ -26,6 +26,9 @@ def show_settings(
     if as_json:
         typer.echo(json.dumps({name: {"value": value, "from": origin} for name, value, origin, _ in rows}, default=str))
         return
+    if not rows:
+        typer.echo("Every setting is at its default.")
+        return
     table = Table("setting", "value", "from", "meaning", show_lines=False)
     for name, value, origin, description in rows:
         table.add_row(name, "" if value is None else str(value), origin, description)

@@ -1,6 +1,7 @@
 """The librdkafka properties that all clients share."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -59,15 +60,17 @@ def common(settings: KafkaSettings, role: str, *, with_log: bool = False) -> Pro
 
 
 def _reporter() -> Callable[[KafkaError], None]:
-    """Returns a callback that logs what the client goes on trying, once for each new problem.
+    """Returns a callback that logs what the client goes on trying, once until it has been well for `QUIET_S`.
 
     What the client gives up is raised where it was asked for.
     """
-    last: list[int] = []
+    last_s: dict[int, float] = {}
 
     def report(error: KafkaError) -> None:
-        if [error.code()] != last:
-            last[:] = [error.code()]
+        now_s = time.monotonic()
+        is_news = now_s - last_s.get(error.code(), float("-inf")) > QUIET_S
+        last_s[error.code()] = now_s
+        if is_news:
             _log.warning("kafka client", problem=explain(error))
 
     return report

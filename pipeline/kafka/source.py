@@ -187,6 +187,7 @@ class KafkaSource:
         wait_s = 2 * self._call_timeout_s + self._settings.transaction_timeout_ms / 1_000
         deadline = time.monotonic() + wait_s
         was_away = False
+        told = ""
         while True:
             try:
                 return ask()
@@ -198,7 +199,9 @@ class KafkaSource:
                     failure = Retriable(str(failure))
                 if not (is_unknown or isinstance(failure, Retriable)) or time.monotonic() > deadline:
                     raise failure from error
-                _log.info("kafka asked again", problem=str(failure))
+                if str(failure) != told:
+                    told = str(failure)
+                    _log.info("kafka asked again", problem=told)
                 self._is_cut_off = True
                 time.sleep(ASK_AGAIN_S)
 

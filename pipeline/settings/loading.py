@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as UnreadableVariable
 
 from pipeline.settings.root import PREFIX, Settings
-from pipeline.settings.sections import OptimizationSettings
 
 CONFIG_PATH_VARIABLE = "TRIMODAL_CONFIG_PATH"
 MODEL_PATH_VARIABLE = "TRIMODAL_MODEL_PATH"
@@ -61,10 +62,8 @@ def load(config: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] 
                 raise SettingsError(
                     f"{section} in {origin} must hold settings such as {section}.NAME, not {entries!r}."
                 )
-            section_type = Settings.model_fields[section].annotation
-            assert section_type is not None
             for name, value in (entries or {}).items():
-                _check_known(name, section_type.model_fields, f"setting of {section} in {origin}", section)
+                _check_known(name, _fields(section), f"setting of {section} in {origin}", section)
                 values.setdefault(section, {})[name] = value
                 origins[section, name] = origin
     try:
@@ -121,13 +120,27 @@ def _environment() -> Tree:
         if not any(variable.startswith(start) for start in sections):
             nearest = _nearest(variable, [f"{start}…" for start in sections])
             raise SettingsError(f"The environment variable {variable} is not a setting{nearest}")
+    source = EnvSettingsSource(Settings, env_prefix=PREFIX, env_nested_delimiter="__")
     try:
-        tree = EnvSettingsSource(Settings, env_prefix=PREFIX, env_nested_delimiter="__")()
+        tree = source()
     except UnreadableVariable as error:
-        raise SettingsError(f"In the environment, {error}: lists and mappings are written as JSON.") from error
+        raise SettingsError(
+            f"In the environment, {_unreadable(source)} cannot be read: lists and mappings are written as JSON."
+        ) from error
     if model_path := os.environ.get(MODEL_PATH_VARIABLE):
         tree.setdefault("serving", {}).setdefault("model_path", model_path)
     return tree
+
+
+def _unreadable(source: EnvSettingsSource) -> str:
+    """Returns the variable that `source` fails on, and its value: its own error names only the section."""
+    for variable, value in source.env_vars.items():
+        source.env_vars = {variable: value}
+        try:
+            source()
+        except UnreadableVariable:
+            return f"{variable.upper()} = {value!r}"
+    return "a variable"
 
 
 def _check_known(name: object, known: Mapping[str, Any], what: str, section: str | None = None) -> None:
@@ -146,12 +159,24 @@ def _sentences(error: ValidationError, origins: Mapping[tuple[str, str], str]) -
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
         origin = origins.get((path[0], path[1]), "default") if len(path) > 1 else "all sources together"
-        lines.append(f"{'.'.join(path)} = {problem['input']!r} (from {origin}): {_explained(path, problem['msg'])}.")
+        lines.append(f"{'.'.join(path)} = {problem['input']!r} (from {origin}): {_explained(path, problem)}.")
     return "\n".join(lines)
 
 
-def _explained(path: list[str], message: str) -> str:
+def _explained(path: list[str], problem: ErrorDetails) -> str:
     if path[0] == "optimization":
-        description = OptimizationSettings.model_fields[path[1]].description or ""
-        return f"cannot be honoured. {description.rstrip('.')}"
-    return message.removeprefix("Value error, ")
+        return f"cannot be honoured. {_description(path)}"
+    if problem["type"] == "string_pattern_mismatch":
+        return f"not of its form: {_description(path)}"
+    return problem["msg"].removeprefix("Value error, ")
+
+
+def _description(path: list[str]) -> str:
+    return (_fields(path[0])[path[1]].description or "").rstrip(".")
+
+
+def _fields(section: str) -> Mapping[str, FieldInfo]:
+    section_type = Settings.model_fields[section].annotation
+    assert section_type is not None
+    fields: Mapping[str, FieldInfo] = section_type.model_fields
+    return fields

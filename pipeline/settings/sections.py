@@ -25,7 +25,7 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """The brokers and this program's place in its consumer group."""
 
-    bootstrap_servers: str = "127.0.0.1:9092"
+    bootstrap_servers: str = Field(default="127.0.0.1:9092", min_length=1)
     """Brokers to start from: host:port, comma-separated."""
     schema_registry_url: str | None = None
     """With it, records are written in the Confluent wire format; without, in Avro single-object encoding."""
@@ -220,7 +220,7 @@ class ElasticsearchSettings(Section):
     password: str | None = None
     """Password for basic authentication."""
     alias: str = Field(default="predictions", pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    """Alias over the dated indices, and the first part of their names."""
+    """Alias over the dated indices and first part of their names: lower-case letters, digits, - and _."""
     bulk_documents: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Most documents in one bulk request."""
     request_timeout_ms: Annotated[int, Field(ge=100)] = 30_000

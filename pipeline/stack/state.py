@@ -56,12 +56,10 @@ def read_state(directory: Path) -> State | None:
         StackError: It is damaged.
     """
     file = directory / FILE
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not file.is_file():
         return None
     try:
-        fields = json.loads(text)
+        fields = json.loads(file.read_text(encoding="utf-8"))
         settings = fields["settings"]
         addresses = StackAddresses(settings["kafka"]["bootstrap_servers"], settings["elasticsearch"]["url"])
         return State(addresses, tuple(ServerProcess(**process) for process in fields["processes"]))

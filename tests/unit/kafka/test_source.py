@@ -188,6 +188,17 @@ def test_a_member_whose_questions_were_not_answered_joins_anew(group: Group, sou
     assert group.calls == ["subscribe", "close", "subscribe"]
 
 
+def test_what_is_asked_again_and_again_is_told_once(
+    group: Group, source: KafkaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(module, "_log", SimpleNamespace(info=lambda _event, problem: told.append(problem)))
+    group.failures = [AWAY, AWAY, UNKNOWN, UNKNOWN, AWAY]
+    group.play(source, hands_out(WHOLE))
+    assert [problem.split()[-1] for problem in told] == ["up`.", "create`.", "up`."]
+    assert len(group.listener.told) == 1
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
     """Every look at the clock finds it a minute later, so that questions soon have had their time."""

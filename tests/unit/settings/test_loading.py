@@ -73,7 +73,8 @@ REFUSED = [
     ("kafka: {on: x}", "True is not a known setting of kafka .*known are"),
     ("kafka: {", "is not YAML"),
     ("serving: {batch_size: 0}", "serving.batch_size = 0 .*trimodal.yaml.*greater than or equal to 1"),
-    ("serving: {device: tpu}", "serving.device = 'tpu'"),
+    ("serving: {device: tpu}", "serving.device = 'tpu' .*not of its form: auto .*, cpu, cuda or cuda:N"),
+    ("kafka: {bootstrap_servers: ''}", "kafka.bootstrap_servers = '' .*at least 1 character"),
     ("optimization: {enable_tensorrt: true}", "optimization.enable_tensorrt = True .*cannot be honoured"),
     ("optimization: {memory_pool_size: 1024}", "memory_pool_size = 1024 .*cannot be honoured"),
     ("model: {tasks: [regression]}", "model.tasks"),
@@ -107,7 +108,7 @@ def test_a_section_may_be_empty(tmp_path: Path) -> None:
         ("TRIMODAL_KAFAK__GROUP", "x", "TRIMODAL_KAFAK__GROUP is not a setting: did you mean TRIMODAL_KAFKA__"),
         ("TRIMODAL_KAFKA__GRUOP", "x", "'gruop' is not a known setting of kafka in environment: did you mean"),
         ("TRIMODAL_JOIN__WINDOW_MS", "soon", "join.window_ms = 'soon' .from environment"),
-        ("TRIMODAL_KAFKA__CLIENT_OPTIONS", "{", "written as JSON"),
+        ("TRIMODAL_KAFKA__CLIENT_OPTIONS", "{", "In the environment, TRIMODAL_KAFKA__CLIENT_OPTIONS = '{' .*JSON"),
         ("TRIMODAL_CONFIG_PATH", "nowhere.yaml", "nowhere.yaml cannot be read"),
     ],
 )

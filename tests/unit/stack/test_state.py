@@ -40,9 +40,9 @@ def test_no_processes_means_no_file(tmp_path: Path) -> None:
     assert read_state(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"settings": {}}', '{"settings": null, "processes": []}'])
+@pytest.mark.parametrize("text", ["", "\xff", "{", "[]", '{"settings": {}}', '{"settings": null, "processes": []}'])
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
-    (tmp_path / "stack.json").write_text(text)
+    (tmp_path / "stack.json").write_text(text, encoding="latin-1")
 
     with pytest.raises(StackError, match=r"stack\.json is damaged"):
         read_state(tmp_path)
