@@ -1,18 +1,16 @@
 """`trimodal stack`: a real Kafka and a real Elasticsearch on this machine, without containers."""
 
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pipeline.cli.leaving import unwound_by_signals
 from pipeline.stack import (
     LocalStack,
     OnProgress,
@@ -71,7 +69,7 @@ def up(
         _usual(_ELASTICSEARCH_PORT, 1, fresh=fresh) if elasticsearch_port is None else elasticsearch_port,
     )
     columns = (SpinnerColumn(finished_text="✔"), TextColumn("{task.description}"), TimeElapsedColumn())
-    with _interruptible(), _signals_raise(), Progress(*columns, console=_err) as progress:
+    with _interruptible(), unwound_by_signals(_err), Progress(*columns, console=_err) as progress:
         display, stages = _display(progress)
         addresses = stack.up(display)
     _say("The stack is up." if "working" in stages else "The stack was up already.")
@@ -175,21 +173,6 @@ def _interruptible() -> Iterator[None]:
     except KeyboardInterrupt:
         _err.print("interrupted; what had been started is ended", highlight=False)
         raise typer.Exit(_INTERRUPTED) from None
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that no server is left behind."""
-
-    def leave(number: int, _: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say(line: str) -> None:

@@ -1,13 +1,9 @@
 """`trimodal demo`: stack, topics, programs, digits, figures, audit; then all that was started is stopped."""
 
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,6 +12,7 @@ from pipeline.cli import context
 from pipeline.cli.demo import board as demo_board
 from pipeline.cli.demo.programs import Programs
 from pipeline.cli.demo.run import DemoRun
+from pipeline.cli.leaving import unwound_by_signals
 from pipeline.kafka.admin import TopicAdmin
 from pipeline.stack import LocalStack, find_directory, only_one, read_addresses
 
@@ -61,11 +58,11 @@ def demo(
             ended = [*programs.end(), *stack.down()]
             _out.print(f"Stopped {', '.join(ended)}." if ended else "Nothing was up.")
             return
-        with _signals_raise():
+        with unwound_by_signals(_out):
             try:
                 _run(stack, programs, count, rate, seed)
             finally:
-                if keep:
+                if keep and read_addresses(folder) is not None:
                     programs.record()
                     _out.print("\nWhat is up is left up. Stop it all with [bold]trimodal demo --stop[/].")
                 else:
@@ -104,17 +101,3 @@ def _run(stack: LocalStack, programs: Programs, count: int, rate: float, seed: i
     demo_board.open_in_browser(board)
     run.play(count, rate, seed, FAULTS)
     _out.print(NEXT, highlight=False)
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Makes SIGTERM end the demo the way Ctrl-C does: everything it started is stopped."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
