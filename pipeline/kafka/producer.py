@@ -48,6 +48,9 @@ class Undelivered(KafkaFailure):
 class RecordProducer:
     """Publishes `Output` records in the order given, each exactly once in its partition while this object lives.
 
+    But for one case, seen when all brokers were killed at once: the client takes a new epoch and sends again what it
+    had no answer for, though the broker has it. The join sets the second record aside as DUPLICATE.
+
     A context manager: leaving it flushes. Not for several threads.
 
     Args:
