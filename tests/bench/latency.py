@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -21,7 +21,8 @@ from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 
 from pipeline.kafka.admin import TopicAdmin
-from pipeline.settings import Settings
+from pipeline.kafka.groups import assigned
+from pipeline.settings import KafkaSettings, Settings
 from tests.bench.backlog import REALISTIC, SMALL, Work, fill
 from tests.bench.bare_loop import connect
 from tests.bench.broker import ROOT, own_topics
@@ -37,6 +38,7 @@ LONG_S = 20.0
 TRANSACTIONS = 200
 SATURATED = 0.5  # of the work is enough to find the saturated rate
 LIMIT_S = 180.0
+STARTED_S = 60.0
 _out = Console()
 
 
@@ -97,20 +99,35 @@ def latencies_ms(settings: Settings, work: Work, rate: float, seconds: float) ->
     )
     reader.assign(partitions)
     sizes = [str(size) for size in work.payload_bytes]
-    found: list[float] = []
-    with _running(settings, "tests.bench.pipeline_loop"), _running(settings, "tests.bench.live", str(rate), *sizes):
-        warm = None
-        while warm is None or time.time() < warm + WARM_UP_S + seconds:
-            first = reader.poll(1.0)
-            if first is None:
-                continue
-            messages = [first, *reader.consume(10_000, 0)]
-            now = time.time()
-            warm = warm or now
-            if now > warm + WARM_UP_S:
-                found += [(now - published_at(message.key() or b"")) * 1_000 for message in messages]
+    own = environment(settings)
+    with _running(own, "tests.bench.pipeline_loop"):
+        _await_member(settings.kafka, own["TRIMODAL_KAFKA__GROUP"])
+        with _running(own, "tests.bench.live", str(rate), *sizes):
+            found = _latencies_ms(reader, seconds)
     reader.close()
     return found
+
+
+def _latencies_ms(reader: Consumer, seconds: float) -> list[float]:
+    found: list[float] = []
+    warm = None
+    while warm is None or time.time() < warm + WARM_UP_S + seconds:
+        first = reader.poll(1.0)
+        if first is None:
+            continue
+        messages = [first, *reader.consume(10_000, 0)]
+        now = time.time()
+        warm = warm or now
+        if now > warm + WARM_UP_S:
+            found += [(now - published_at(message.key() or b"")) * 1_000 for message in messages]
+    return found
+
+
+def _await_member(kafka: KafkaSettings, group: str) -> None:
+    """Waits until the pipeline has its partitions: what came while it starts would be worked off first."""
+    deadline = time.monotonic() + STARTED_S
+    while not assigned(kafka, group):
+        assert time.monotonic() < deadline, f"the pipeline has not joined its group in {STARTED_S} s"
 
 
 def _saturated(servers: str, work: Work) -> float:
@@ -120,9 +137,9 @@ def _saturated(servers: str, work: Work) -> float:
 
 
 @contextmanager
-def _running(settings: Settings, module: str, *arguments: str) -> Iterator[None]:
+def _running(own: Mapping[str, str], module: str, *arguments: str) -> Iterator[None]:
     command = [sys.executable, "-m", module, *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment(settings), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, env=own, stdout=subprocess.DEVNULL)
     try:
         yield
     finally:
