@@ -97,8 +97,10 @@ class KafkaSource:
         return backlog(self._consumer, self._starts)
 
     def rewind(self) -> None:
-        """Hands everything that is assigned to the listener again, from what is committed now."""
-        self._take(self._handed_out or self._consumer.assignment())
+        """Hands everything that is assigned to the listener again, from what is committed now; nothing stays paused."""
+        assigned = self._consumer.assignment()
+        self._consumer.resume(assigned)
+        self._take(self._handed_out or assigned)
 
     def close(self) -> None:
         """Leaves the group. A static member's partitions wait for it until its session ends."""
@@ -163,16 +165,16 @@ class KafkaSource:
         topics_of = Counter(partition.partition for partition in partitions)
         return any(topics < len(self._sources) for topics in topics_of.values())
 
-    def _on_revoke(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
+    def _on_revoke(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
         self._handed_out = None
         self._listener.revoked()
-        consumer.unassign()
+        _let_go(consumer, partitions)
 
-    def _on_lost(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
+    def _on_lost(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
         self._handed_out = None
         self._is_cut_off = True
         self._listener.lost()
-        consumer.unassign()
+        _let_go(consumer, partitions)
 
     def _committed(self, partitions: list[ClientTopicPartition]) -> list[ClientTopicPartition]:
         """Asks until it is settled: an open transaction of a predecessor makes the broker answer "not yet"."""
@@ -255,6 +257,12 @@ class KafkaSource:
             return bounds
 
         return self._patiently(f"asking for the ends of {partition.topic}[{partition.partition}]", ask)
+
+
+def _let_go(consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
+    """Gives partitions up. What is paused would be so for the client's next assignment too."""
+    consumer.resume(partitions)
+    consumer.unassign()
 
 
 def _client_partitions(partitions: Sequence[TopicPartition]) -> list[ClientTopicPartition]:

@@ -61,7 +61,8 @@ def poll_until(source: Source, enough: Callable[[list[Arrivals]], bool], *others
     arrivals: list[Arrivals] = []
     deadline = time.monotonic() + WAIT_S
     while not enough(arrivals):
-        assert time.monotonic() < deadline, f"only {arrivals} came in {WAIT_S} s"
+        came = [one for one in arrivals if one.deliveries or one.ends]
+        assert time.monotonic() < deadline, f"only {came} came in {WAIT_S} s"
         for other in others:
             other.poll(10, 0.05)
         arrivals.append(source.poll(10, 0.05))
@@ -165,6 +166,28 @@ def test_rewind_reads_again_what_was_not_committed(broker: Broker) -> None:
     assert values(poll_until(source, all_ends(broker)), where) == [b"1", b"2"]
     source.rewind()
     assert values(poll_until(source, all_ends(broker)), where) == [b"1", b"2"]
+
+
+def test_what_was_paused_flows_after_a_rewind(broker: Broker) -> None:
+    where = TopicPartition(broker.topics.sources[2], 0)
+    broker.publish(where.topic, 0, [b"1", b"2"])
+    source = broker.source(Listener())
+    poll_until(source, all_ends(broker))
+    source.pause(sorted(everything(broker)))
+    source.rewind()
+    assert values(poll_until(source, all_ends(broker)), where) == [b"1", b"2"]
+
+
+def test_what_was_paused_flows_after_a_rebalance(broker: Broker) -> None:
+    listener, newcomer = Listener(), Listener()
+    source = broker.source(listener)
+    poll_until(source, all_ends(broker))
+    source.pause(sorted(everything(broker)))
+    other = broker.source(newcomer, "b")
+    poll_until(other, lambda _: len(newcomer.starts) == len(listener.starts) == 3, source)
+    for where in listener.starts:
+        broker.publish(where.topic, where.partition, [b"new"])
+    poll_until(source, lambda got: all(values(got, where) == [b"new"] for where in listener.starts), other)
 
 
 def test_the_backlog_is_what_is_still_to_be_delivered(broker: Broker) -> None:

@@ -76,6 +76,9 @@ class ScriptedConsumer:
     def unassign(self) -> None:
         self.assigned = []
 
+    def resume(self, _partitions: list[TopicPartition]) -> None:
+        pass
+
     def close(self) -> None:
         self._group.calls.append("close")
 
