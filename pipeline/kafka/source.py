@@ -21,6 +21,7 @@ from pipeline.kafka.contract import (
 )
 from pipeline.kafka.errors import UNKNOWN_FOR_NOW, Fatal, Retriable, translated
 from pipeline.kafka.messages import arrivals
+from pipeline.kafka.silence import Silence
 from pipeline.settings import KafkaSettings, TopicSettings
 from pipeline.telemetry.logs import logger
 
@@ -55,12 +56,17 @@ class KafkaSource:
         self._is_cut_off = False
         self._torn_in_a_row = 0
         self._starts: Mapping[TopicPartition, int] = {}
+        self._silence = Silence()
         self._consumer = self._join()
 
     def poll(self, count: int, timeout_s: float) -> Arrivals:
         """Returns what has arrived, up to `count` records and ends; rebalances reach the listener from in here.
 
         What was delivered around a rebalance may be of either assignment, so it is read again.
+
+        Raises:
+            AbortNeeded: the client has stopped delivering; `rewind` makes it begin anew.
+            Fatal: this process cannot go on.
         """
         try:
             first = self._consumer.poll(timeout_s)
@@ -78,6 +84,8 @@ class KafkaSource:
             self._take(self._handed_out)
             return Arrivals()
         self._is_cut_off = self._is_cut_off and not brought.deliveries
+        self._silence.note(brought)
+        self._silence.look(self._end)
         return brought
 
     def group_metadata(self) -> GroupMetadata:
@@ -87,10 +95,12 @@ class KafkaSource:
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
         """Stops delivery of these partitions."""
         self._consumer.pause(_client_partitions(partitions))
+        self._silence.paused(partitions)
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """Takes delivery of these partitions up again."""
         self._consumer.resume(_client_partitions(partitions))
+        self._silence.resumed(partitions)
 
     def backlog(self) -> Mapping[TopicPartition, int]:
         """Returns how many records of each assigned partition are still to be delivered, as of its last fetch."""
@@ -160,6 +170,7 @@ class KafkaSource:
         self._starts = {where: self._still_there(where, offset) for where, offset in starts.items()}
         taken = [ClientTopicPartition(where.topic, where.partition, offset) for where, offset in self._starts.items()]
         self._consumer.assign(taken)
+        self._silence.begin(self._starts)
 
     def _is_torn(self, partitions: list[ClientTopicPartition]) -> bool:
         topics_of = Counter(partition.partition for partition in partitions)
@@ -168,12 +179,14 @@ class KafkaSource:
     def _on_revoke(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
         self._handed_out = None
         self._listener.revoked()
+        self._silence.begin({})
         _let_go(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
         self._handed_out = None
         self._is_cut_off = True
         self._listener.lost()
+        self._silence.begin({})
         _let_go(consumer, partitions)
 
     def _committed(self, partitions: list[ClientTopicPartition]) -> list[ClientTopicPartition]:
@@ -242,6 +255,16 @@ class KafkaSource:
         if offset < first:
             _log.error("records deleted before they were read", partition=str(where), from_offset=offset, first=first)
         return max(offset, first)
+
+    def _end(self, where: TopicPartition) -> int | None:
+        """Returns where a partition ends; None while no broker says so."""
+        try:
+            bounds = self._consumer.get_watermark_offsets(
+                ClientTopicPartition(where.topic, where.partition), self._call_timeout_s
+            )
+        except KafkaException:
+            return None
+        return None if bounds is None else bounds[1]
 
     def _bounds(self, partition: ClientTopicPartition) -> tuple[int, int]:
         def ask() -> tuple[int, int]:

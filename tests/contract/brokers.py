@@ -116,6 +116,11 @@ class RealKafka:
         assert isinstance(sink, KafkaSink)
         setattr(sink, "_producer", SilentProducer(sink._producer, committed))  # noqa: B010  (it only looks like one)
 
+    def stop_delivering(self, source: Source) -> None:
+        """Lets the client forget to deliver: it pauses everything, and the source knows nothing of it."""
+        assert isinstance(source, KafkaSource)
+        source._consumer.pause(source._consumer.assignment())
+
     def close(self) -> None:
         for client in reversed(self._open):
             client.close()

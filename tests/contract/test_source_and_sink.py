@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 
+from pipeline.kafka import silence
 from pipeline.kafka.contract import (
     Arrivals,
     Committed,
@@ -188,6 +189,22 @@ def test_what_was_paused_flows_after_a_rebalance(broker: Broker) -> None:
     for where in listener.starts:
         broker.publish(where.topic, where.partition, [b"new"])
     poll_until(source, lambda got: all(values(got, where) == [b"new"] for where in listener.starts), other)
+
+
+@pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.stack)], indirect=True)
+def test_a_client_that_no_longer_delivers_is_found_out_and_begins_anew(
+    broker: RealKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "LOOK_EVERY_S", 0.5)
+    where = TopicPartition(broker.topics.sources[1], 1)
+    source = broker.source(Listener())
+    poll_until(source, all_ends(broker))
+    broker.stop_delivering(source)
+    broker.publish(where.topic, 1, [b"1"])
+    with pytest.raises(AbortNeeded, match=r"delivered nothing of .*image\[1\] from offset 0 on"):
+        poll_until(source, lambda got: values(got, where) == [b"1"])
+    source.rewind()
+    assert values(poll_until(source, all_ends(broker)), where) == [b"1"]
 
 
 def test_the_backlog_is_what_is_still_to_be_delivered(broker: Broker) -> None:
