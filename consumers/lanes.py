@@ -14,6 +14,7 @@ from pipeline.settings import Settings
 from pipeline.telemetry import metrics
 
 RELIEF = 0.8
+READ_AHEAD = 0.25
 
 
 class Lanes:
@@ -22,9 +23,10 @@ class Lanes:
     Back-pressure: queues are bounded and nothing is dropped. A partition that runs more than `join.max_lead_ms`
     ahead of its lane's slowest is paused; so is one whose lane has an offset map above three quarters of the limit,
     whatever its lead, and the slowest too while the model has records of that lane, which the map holds as unfinished.
-    When `join.max_bytes` of payload is held, what is kept for amendments goes first. When that much still waits,
-    everything is paused while the model works it off; once it has nothing left to do, each lane's slowest partition
-    goes on alone, so that its windows close.
+    When a quarter of `join.max_bytes` of payload waits, none runs ahead of its lane's slowest at all: what it brings
+    could only wait, however long the backlog is. When all of `join.max_bytes` is held, what is kept for amendments goes
+    first. When that much still waits, everything is paused while the model works it off; once it has nothing left to
+    do, each lane's slowest partition goes on alone, so that its windows close.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -155,7 +157,7 @@ class Lanes:
             if draining and (self._full or (nearly_full and _awaits_answers(lane))):
                 held = set(Modality)
             else:
-                tight = self._full or nearly_full
+                tight = self._full or nearly_full or self._waiting_bytes > READ_AHEAD * self._max_bytes
                 held = lane.leading(0 if tight else self._max_lead_ms, now_ms)
             wanted |= {TopicPartition(self._topics[modality], number) for modality in held}
             for modality in held:

@@ -2,32 +2,27 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
 from pipeline.kafka.backlog import backlog
 from pipeline.kafka.clients import Properties, common
 from pipeline.kafka.contract import (
     Arrivals,
-    Committed,
-    Fresh,
     GroupMetadata,
     PartitionListener,
     TopicPartition,
 )
-from pipeline.kafka.errors import UNKNOWN_FOR_NOW, Fatal, Retriable, translated
+from pipeline.kafka.errors import Fatal, Retriable, translated
 from pipeline.kafka.messages import arrivals
+from pipeline.kafka.questions import Questions
 from pipeline.kafka.silence import Silence
 from pipeline.settings import KafkaSettings, TopicSettings
 from pipeline.telemetry.logs import logger
 
-ASK_AGAIN_S = 0.1
 MAX_TORN_IN_A_ROW = 10
-Answer = TypeVar("Answer")
 _log = logger(__name__)
 
 
@@ -50,8 +45,7 @@ class KafkaSource:
         self._sources = topics.sources
         self._partitions = partitions
         self._listener = listener
-        self._call_timeout_s = kafka.call_timeout_ms / 1_000
-        self._properties = _properties(kafka, topics)
+        self._properties = _properties(kafka)
         self._handed_out: list[ClientTopicPartition] | None = None
         self._is_cut_off = False
         self._torn_in_a_row = 0
@@ -85,7 +79,7 @@ class KafkaSource:
             return Arrivals()
         self._is_cut_off = self._is_cut_off and not brought.deliveries
         self._silence.note(brought)
-        self._silence.look(self._end)
+        self._silence.look(self._questions.end)
         return brought
 
     def group_metadata(self) -> GroupMetadata:
@@ -122,7 +116,11 @@ class KafkaSource:
         except KafkaException as error:
             raise translated(error, "making the consumer") from error
         self._subscribe(consumer)
+        self._questions = Questions(consumer, self._settings, self._cut_off)
         return consumer
+
+    def _cut_off(self) -> None:
+        self._is_cut_off = True
 
     def _subscribe(self, consumer: Consumer) -> None:
         consumer.subscribe(
@@ -160,14 +158,13 @@ class KafkaSource:
             self._handed_out = None
 
     def _begin(self, partitions: list[ClientTopicPartition]) -> None:
-        self._check_partitions()
+        self._questions.check_partitions(self._sources, self._partitions)
         if self._is_torn(partitions) and self._torn_in_a_row < MAX_TORN_IN_A_ROW:
             self._ask_again()
             return
         self._torn_in_a_row = 0
-        begin = {TopicPartition(p.topic, p.partition): self._start(p) for p in self._committed(partitions)}
-        starts = self._listener.assigned(begin)
-        self._starts = {where: self._still_there(where, offset) for where, offset in starts.items()}
+        starts = self._listener.assigned(self._questions.starts(partitions))
+        self._starts = {where: self._questions.still_there(where, offset) for where, offset in starts.items()}
         taken = [ClientTopicPartition(where.topic, where.partition, offset) for where, offset in self._starts.items()]
         self._consumer.assign(taken)
         self._silence.begin(self._starts)
@@ -184,102 +181,10 @@ class KafkaSource:
 
     def _on_lost(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
         self._handed_out = None
-        self._is_cut_off = True
+        self._cut_off()
         self._listener.lost()
         self._silence.begin({})
         _let_go(consumer, partitions)
-
-    def _committed(self, partitions: list[ClientTopicPartition]) -> list[ClientTopicPartition]:
-        """Asks until it is settled: an open transaction of a predecessor makes the broker answer "not yet"."""
-        if not partitions:
-            return []
-        return self._patiently(
-            "reading committed offsets", lambda: self._consumer.committed(partitions, self._call_timeout_s)
-        )
-
-    def _patiently(self, doing: str, ask: Callable[[], Answer]) -> Answer:
-        """Asks again while the answer may still come: leadership moves, or an open transaction has to end."""
-        wait_s = 2 * self._call_timeout_s + self._settings.transaction_timeout_ms / 1_000
-        deadline = time.monotonic() + wait_s
-        was_away = False
-        told = ""
-        while True:
-            try:
-                return ask()
-            except KafkaException as error:
-                failure = translated(error, doing)
-                is_unknown = error.args[0].code() in UNKNOWN_FOR_NOW
-                was_away = was_away or isinstance(failure, Retriable)
-                if is_unknown and was_away:
-                    failure = Retriable(str(failure))
-                if not (is_unknown or isinstance(failure, Retriable)) or time.monotonic() > deadline:
-                    raise failure from error
-                if str(failure) != told:
-                    told = str(failure)
-                    _log.info("kafka asked again", problem=told)
-                self._is_cut_off = True
-                time.sleep(ASK_AGAIN_S)
-
-    def _check_partitions(self) -> None:
-        for topic in self._sources:
-            count = self._patiently(f"asking for the partitions of {topic}", partial(self._count_partitions, topic))
-            if count != self._partitions:
-                raise Fatal(
-                    f"{topic} has {count} partitions, and this replica began with {self._partitions}: "
-                    "keys belong elsewhere now. Restart all replicas once the partition counts of the source topics "
-                    "are equal (see `trimodal topics list`)."
-                )
-
-    def _count_partitions(self, topic: str) -> int:
-        listed = self._consumer.list_topics(topic, self._call_timeout_s).topics[topic]
-        if listed.error is not None:
-            raise KafkaException(listed.error)
-        return len(listed.partitions)
-
-    def _start(self, committed: ClientTopicPartition) -> Committed | Fresh:
-        if committed.error is not None:
-            raise translated(committed.error, f"reading what is committed for {committed.topic}")
-        if committed.offset >= 0:
-            return Committed(committed.offset, committed.metadata or "")
-        first, end = self._bounds(committed)
-        return Fresh(first if self._settings.start == "earliest" else end)
-
-    def _still_there(self, where: TopicPartition, offset: int) -> int:
-        """Returns `offset`, or the first one that retention has left."""
-        first, end = self._bounds(ClientTopicPartition(where.topic, where.partition))
-        if offset > end:
-            raise Fatal(
-                f"{where} ends at {end}, and reading should begin at {offset}: was the topic made anew? "
-                "`trimodal offsets reset` starts it over."
-            )
-        if offset < first:
-            _log.error("records deleted before they were read", partition=str(where), from_offset=offset, first=first)
-        return max(offset, first)
-
-    def _end(self, where: TopicPartition) -> int | None:
-        """Returns where a partition ends; None while no broker says so."""
-        try:
-            bounds = self._consumer.get_watermark_offsets(
-                ClientTopicPartition(where.topic, where.partition), self._call_timeout_s
-            )
-        except KafkaException:
-            return None
-        return None if bounds is None else bounds[1]
-
-    def _bounds(self, partition: ClientTopicPartition) -> tuple[int, int]:
-        def ask() -> tuple[int, int]:
-            try:
-                bounds = self._consumer.get_watermark_offsets(partition, self._call_timeout_s)
-            except KafkaException as error:
-                if error.args[0].code() in UNKNOWN_FOR_NOW:
-                    # The client heard of it while it had no leader, and would not ask again for minutes.
-                    self._consumer.list_topics(partition.topic, self._call_timeout_s)
-                raise
-            if bounds is None:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-            return bounds
-
-        return self._patiently(f"asking for the ends of {partition.topic}[{partition.partition}]", ask)
 
 
 def _let_go(consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
@@ -292,7 +197,7 @@ def _client_partitions(partitions: Sequence[TopicPartition]) -> list[ClientTopic
     return [ClientTopicPartition(where.topic, where.partition) for where in partitions]
 
 
-def _properties(kafka: KafkaSettings, topics: TopicSettings) -> Properties:
+def _properties(kafka: KafkaSettings) -> Properties:
     return {
         **common(kafka, "source", with_log=True),
         "group.id": kafka.group,
@@ -308,7 +213,7 @@ def _properties(kafka: KafkaSettings, topics: TopicSettings) -> Properties:
         "fetch.wait.max.ms": 50,
         "fetch.error.backoff.ms": 100,
         "fetch.queue.backoff.ms": 10,
-        "fetch.message.max.bytes": max(topics.max_record_bytes + 65_536, 1 << 20),
-        "queued.max.messages.kbytes": 65_536,
+        "fetch.message.max.bytes": 1 << 18,
+        "queued.max.messages.kbytes": 32_768,
         **kafka.client_options,
     }

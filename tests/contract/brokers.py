@@ -19,6 +19,7 @@ from pipeline.kafka.producer import RecordProducer
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.sink import KafkaSink
 from pipeline.kafka.source import KafkaSource
+from pipeline.kafka.topics import source_message_bytes
 from pipeline.settings import KafkaSettings, TopicSettings
 from tests.support.memory import Ending, MemoryBroker, MemorySink, MemorySource
 
@@ -100,7 +101,7 @@ class RealKafka:
         return sink
 
     def publish(self, topic: str, partition: int, values: Sequence[bytes]) -> None:
-        with RecordProducer(self._settings("producer"), "test", 1 << 20) as producer:
+        with RecordProducer(self._settings("producer"), "test", source_message_bytes(self.topics)) as producer:
             for value in values:
                 producer.publish(Output(topic, KEYS[partition], value))
 

@@ -1,5 +1,6 @@
 """One suite for the in-memory broker and for Kafka: what the fusion consumer relies on."""
 
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -96,6 +97,14 @@ def test_a_new_group_starts_at_the_beginning_and_is_told_of_ends(broker: Broker)
     assert listener.starts == dict.fromkeys(everything(broker), Fresh(0))
     assert values(arrivals, TopicPartition(speech, 0)) == [b"1", b"2", b"3"]
     assert EndOfPartition(speech, 0, 3) in [end for one in arrivals for end in one.ends]
+
+
+def test_the_largest_records_are_delivered_among_small_ones(broker: Broker) -> None:
+    noise = random.Random(1).randbytes(broker.topics.max_record_bytes)
+    for where in everything(broker):
+        broker.publish(where.topic, where.partition, [b"before", noise, b"after"])
+    arrivals = poll_until(broker.source(Listener()), all_ends(broker))
+    assert all(values(arrivals, where) == [b"before", noise, b"after"] for where in everything(broker))
 
 
 def test_outputs_offsets_and_metadata_are_committed_together(broker: Broker) -> None:

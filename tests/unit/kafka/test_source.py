@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline.kafka import questions
 from pipeline.kafka import source as module
 from pipeline.kafka.contract import Committed, Fresh
 from pipeline.kafka.contract import TopicPartition as Place
@@ -138,7 +139,8 @@ class Group:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long the source has slept each time, without doing so."""
     slept: list[float] = []
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 0, sleep=slept.append))
+    for asleep in (module, questions):
+        monkeypatch.setattr(asleep, "time", SimpleNamespace(monotonic=lambda: 0, sleep=slept.append))
     return slept
 
 
@@ -195,7 +197,7 @@ def test_what_is_asked_again_and_again_is_told_once(
     group: Group, source: KafkaSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(module, "_log", SimpleNamespace(info=lambda _event, problem: told.append(problem)))
+    monkeypatch.setattr(questions, "_log", SimpleNamespace(info=lambda _event, problem: told.append(problem)))
     group.failures = [AWAY, AWAY, UNKNOWN, UNKNOWN, AWAY]
     group.play(source, hands_out(WHOLE))
     assert [problem.split()[-1] for problem in told] == ["up`.", "create`.", "up`."]
@@ -206,7 +208,7 @@ def test_what_is_asked_again_and_again_is_told_once(
 def impatient(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
     """Every look at the clock finds it a minute later, so that questions soon have had their time."""
     ticks = count(0, 60)
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(ticks), sleep=slept.append))
+    monkeypatch.setattr(questions, "time", SimpleNamespace(monotonic=lambda: next(ticks), sleep=slept.append))
 
 
 @pytest.mark.usefixtures("impatient")
