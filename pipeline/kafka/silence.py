@@ -39,8 +39,6 @@ class Silence:
 
     def note(self, arrivals: Arrivals) -> None:
         """Something was delivered, or nothing."""
-        if not (arrivals.deliveries or arrivals.ends):
-            return
         now_s = self._clock_s()
         for delivery in arrivals.deliveries:
             self._reached[delivery.where], self._heard_s[delivery.where] = delivery.offsets[-1] + 1, now_s

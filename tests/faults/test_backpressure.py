@@ -15,7 +15,7 @@ from tests.support.replica import SLOW
 MIB = 2**20
 MAX_BYTES = 32 * MIB
 CONSTANT = 128 * MIB
-"""Beside join.max_bytes: what the client has fetched (32 MiB, and what a fetch unpacks to), one poll (about 4 MiB), buffers, batches."""
+"""Beside join.max_bytes: what is fetched (32 MiB, and what a fetch unpacks to), one poll (4 MiB), buffers, batches."""
 TRIPLES = 3_000
 BATCH, BATCH_S = 16, 0.4
 

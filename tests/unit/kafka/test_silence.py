@@ -86,6 +86,35 @@ def test_one_look_in_its_time(client: Client) -> None:
         client.silence.look(client.ends.__getitem__)
 
 
+def test_who_is_resumed_has_the_whole_time_again(client: Client) -> None:
+    client.ends[SPEECH] = 6
+    client.silence.paused([SPEECH])
+    client.now.s += LOOK_EVERY_S - 1
+    client.silence.resumed([SPEECH])
+    client.now.s += 1
+    client.silence.look(client.ends.__getitem__)
+    client.pass_silently()
+    with pytest.raises(AbortNeeded):
+        client.pass_silently()
+
+
+def test_who_begins_anew_is_not_paused(client: Client) -> None:
+    client.silence.paused([SPEECH])
+    client.silence.begin({SPEECH: 5})
+    client.ends[SPEECH] = 6
+    client.pass_silently()
+    with pytest.raises(AbortNeeded):
+        client.pass_silently()
+
+
+def test_before_anything_is_read_nothing_is_owed() -> None:
+    now = SimpleNamespace(s=0.0)
+    silence = Silence(lambda: now.s)
+    now.s += 2 * LOOK_EVERY_S
+    silence.note(Arrivals([], [EndOfPartition("speech", 0, 9)]))
+    silence.look({SPEECH: 9}.__getitem__)
+
+
 def test_who_begins_anew_has_the_whole_time_again(client: Client) -> None:
     client.ends[SPEECH] = 6
     client.pass_silently()
