@@ -31,6 +31,7 @@ class Lane:
         self._amendable = {modality: frozenset(starts[modality].amendable) for modality in Modality}
         self._replaying = {modality: starts[modality].high for modality in Modality if starts[modality].high}
         self._changed = set(Modality)
+        self._last_amendable: Mapping[Modality, frozenset[int]] = {}
 
     @property
     def watermark_ms(self) -> int | None:
@@ -130,22 +131,35 @@ class Lane:
 
     def position(self, modality: Modality) -> Position:
         """Returns what to commit for a partition."""
-        return self._positions([modality])[modality]
+        return self._positions([modality], self._amendable_now())[modality]
 
     def take_changed(self) -> dict[Modality, Position]:
-        """Returns the positions that have changed since the last call."""
-        changed, self._changed = self._changed, set()
-        return self._positions(changed)
+        """Returns the positions that have changed since the last call.
 
-    def _positions(self, modalities: Collection[Modality]) -> dict[Modality, Position]:
+        What can be amended changes in all partitions of a window at once: a restart that learnt it of some would amend
+        with less than was answered.
+        """
+        before, self._last_amendable = self._last_amendable, self._amendable_now()
+        changed, self._changed = self._changed, set()
+        changed |= {modality for modality, now in self._last_amendable.items() if now != before.get(modality)}
+        return self._positions(changed, self._last_amendable)
+
+    def _positions(
+        self, modalities: Collection[Modality], amendable: Mapping[Modality, frozenset[int]]
+    ) -> dict[Modality, Position]:
         if (watermark_ms := self._watermark.value) is not None:
             for modality in modalities:
                 horizon_ms = watermark_ms - self._memory_ms
                 self._trackers[modality].replay_from(self._lookbacks[modality].offset_of(horizon_ms))
-        amendable = self._join.amendable()
+        return {modality: self._trackers[modality].position(amendable[modality]) for modality in modalities}
+
+    def _amendable_now(self) -> dict[Modality, frozenset[int]]:
+        """Returns what a restart needs to amend; of what was committed so, also what has not been read again yet."""
+        records = self._join.amendable()
         return {
-            modality: self._trackers[modality].position(r.offset for r in amendable if r.modality is modality)
-            for modality in modalities
+            modality: frozenset(record.offset for record in records if record.modality is modality)
+            | {offset for offset in self._amendable[modality] if offset >= self._trackers[modality].next}
+            for modality in Modality
         }
 
     def _read_up_to(self, modality: Modality, offset: int) -> None:

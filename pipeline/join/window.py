@@ -230,10 +230,7 @@ class WindowJoin:
         if window.state is not _State.AMENDABLE:
             return Late(record, self._watermark_or(window.anchor_ms))
         self._keep(window, [record])
-        records = window.in_order()
-        if len(records) == len(Modality):
-            self._drop(window)
-        return Amended(window.key, records, record)
+        return Amended(window.key, window.in_order(), record)
 
     def _hold(self, window: _Window, records: Iterable[Record]) -> None:
         """Lets an amendment wait until all records that it amends have been read again."""

@@ -1,8 +1,10 @@
 """A lane: what it commits, and what a new owner knows."""
 
+from collections.abc import Mapping
+
 from pipeline.events.records import Modality
 from pipeline.join.lane import Lane
-from pipeline.join.outcomes import Duplicate, Joined, JoinRules, Outcome, Record
+from pipeline.join.outcomes import Amended, Duplicate, Joined, JoinRules, Outcome, Partial, Record
 from pipeline.join.tracker import Position
 
 RULES = JoinRules(window_ms=1_000, out_of_order_ms=100, idle_ms=50)
@@ -76,6 +78,60 @@ def test_only_changed_positions_are_taken() -> None:
     assert lane.take_changed() == {IMAGE: Position(low=1, high=1, unfinished=(), replay_from=0)}
     lane.at_end(SENSOR, 5, now_ms=0)
     assert lane.take_changed() == {SENSOR: Position(low=5, high=5, unfinished=(), replay_from=0)}
+
+
+AMENDING = JoinRules(window_ms=1_000, out_of_order_ms=100, idle_ms=50, amend_ms=10_000)
+
+
+def partly_answered() -> Lane:
+    """Key a was answered without its sensor event, and that is committed; key b moves the time on."""
+    lane = Lane(AMENDING, dict.fromkeys(Modality, Position.at(0)))
+    take(lane, SPEECH, 0, b"a", 0)
+    take(lane, IMAGE, 0, b"a", 0)
+    for modality in Modality:
+        take(lane, modality, 1, b"b", 2_000)
+        lane.finish(modality, [1])
+    (outcome,) = lane.advance(now_ms=0)
+    assert isinstance(outcome, Partial)
+    lane.finish(SPEECH, [0])
+    lane.finish(IMAGE, [0])
+    assert amendable_in(lane.take_changed()) == {SPEECH: (0,), IMAGE: (0,), SENSOR: ()}
+    return lane
+
+
+def amendable_in(positions: Mapping[Modality, Position]) -> dict[Modality, tuple[int, ...]]:
+    return {modality: position.amendable for modality, position in positions.items()}
+
+
+def test_what_is_amended_can_be_amended_until_that_is_committed() -> None:
+    lane = partly_answered()
+    assert isinstance(take(lane, SENSOR, 2, b"a", 500), Amended)
+    assert isinstance(take(lane, SPEECH, 2, b"a", 500), Duplicate)
+    lane.finish(SPEECH, [2])
+    assert amendable_in(lane.take_changed()) == {SPEECH: (0,), SENSOR: ()}
+    owner = Lane(AMENDING, {modality: lane.position(modality) for modality in Modality})
+    for modality, offset in [(SENSOR, 2), (IMAGE, 0), (SPEECH, 0)]:
+        assert take(owner, modality, offset, b"a", 500 * (offset > 0)) is None
+    assert take(owner, SPEECH, 1, b"b", 2_000) is None
+    assert take(owner, IMAGE, 1, b"b", 2_000) is None
+    assert take(owner, SPEECH, 2, b"a", 500) is None
+    (outcome,) = owner.advance(now_ms=0)
+    assert isinstance(outcome, Amended)
+    assert [(record.modality, record.offset) for record in outcome.records] == [(SPEECH, 0), (IMAGE, 0), (SENSOR, 2)]
+
+
+def test_what_can_no_longer_be_amended_is_told_of_all_its_partitions_at_once() -> None:
+    lane = partly_answered()
+    lane.give_up_amendments()
+    assert amendable_in(lane.take_changed()) == {SPEECH: (), IMAGE: ()}
+    assert lane.take_changed() == {}
+
+
+def test_what_can_be_amended_stays_so_while_it_is_not_read_again() -> None:
+    before = partly_answered()
+    owner = Lane(AMENDING, {modality: before.position(modality) for modality in Modality})
+    assert take(owner, SPEECH, 0, b"a", 0) is None
+    assert amendable_in(owner.take_changed()) == {SPEECH: (0,), IMAGE: (0,), SENSOR: ()}
 
 
 def test_what_waits_and_what_was_deleted_is_counted() -> None:
