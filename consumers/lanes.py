@@ -157,7 +157,7 @@ class Lanes:
             if draining and (self._full or (nearly_full and _awaits_answers(lane))):
                 held = set(Modality)
             else:
-                tight = self._full or nearly_full or self._waiting_bytes > READ_AHEAD * self._max_bytes
+                tight = nearly_full or self._waiting_bytes > READ_AHEAD * self._max_bytes
                 held = lane.leading(0 if tight else self._max_lead_ms, now_ms)
             wanted |= {TopicPartition(self._topics[modality], number) for modality in held}
             for modality in held:
