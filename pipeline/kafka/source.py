@@ -46,11 +46,9 @@ class KafkaSource:
         self._partitions = partitions
         self._listener = listener
         self._properties = _properties(kafka)
-        self._handed_out: list[ClientTopicPartition] | None = None
         self._is_cut_off = False
         self._torn_in_a_row = 0
         self._starts: Mapping[TopicPartition, int] = {}
-        self._silence = Silence()
         self._consumer = self._join()
 
     def poll(self, count: int, timeout_s: float) -> Arrivals:
@@ -111,12 +109,15 @@ class KafkaSource:
         self._consumer.close()
 
     def _join(self) -> Consumer:
+        """Returns a new client; nothing of what the last one was given, asked or owed is its own."""
         try:
             consumer = Consumer(self._properties)
         except KafkaException as error:
             raise translated(error, "making the consumer") from error
         self._subscribe(consumer)
+        self._handed_out: list[ClientTopicPartition] | None = None
         self._questions = Questions(consumer, self._settings, self._cut_off)
+        self._silence = Silence()
         return consumer
 
     def _cut_off(self) -> None:
@@ -132,7 +133,6 @@ class KafkaSource:
         _log.warning("kafka consumer replaced", cause=str(error))
         self._is_cut_off = False
         self._consumer.close()
-        self._handed_out = None
         self._consumer = self._join()
 
     def _ask_again(self) -> None:
@@ -174,23 +174,20 @@ class KafkaSource:
         return any(topics < len(self._sources) for topics in topics_of.values())
 
     def _on_revoke(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
-        self._handed_out = None
         self._listener.revoked()
-        self._silence.begin({})
-        _let_go(consumer, partitions)
+        self._let_go(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
-        self._handed_out = None
         self._cut_off()
         self._listener.lost()
+        self._let_go(consumer, partitions)
+
+    def _let_go(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
+        """Gives partitions up. What is paused would be so for the client's next assignment too."""
+        self._handed_out = None
         self._silence.begin({})
-        _let_go(consumer, partitions)
-
-
-def _let_go(consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
-    """Gives partitions up. What is paused would be so for the client's next assignment too."""
-    consumer.resume(partitions)
-    consumer.unassign()
+        consumer.resume(partitions)
+        consumer.unassign()
 
 
 def _client_partitions(partitions: Sequence[TopicPartition]) -> list[ClientTopicPartition]:
