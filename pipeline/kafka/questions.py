@@ -65,12 +65,9 @@ class Questions:
     def end(self, where: TopicPartition) -> int | None:
         """Returns where a partition ends; None while no broker says so."""
         try:
-            bounds = self._consumer.get_watermark_offsets(
-                ClientTopicPartition(where.topic, where.partition), self._call_timeout_s
-            )
+            return self._ask_bounds(ClientTopicPartition(where.topic, where.partition))[1]
         except KafkaException:
             return None
-        return None if bounds is None else bounds[1]
 
     def _committed(self, partitions: Sequence[ClientTopicPartition]) -> list[ClientTopicPartition]:
         """Asks until it is settled: an open transaction of a predecessor makes the broker answer "not yet"."""
@@ -89,19 +86,20 @@ class Questions:
         return Fresh(first if self._settings.start == "earliest" else end)
 
     def _bounds(self, partition: ClientTopicPartition) -> tuple[int, int]:
-        def ask() -> tuple[int, int]:
-            try:
-                bounds = self._consumer.get_watermark_offsets(partition, self._call_timeout_s)
-            except KafkaException as error:
-                if error.args[0].code() in UNKNOWN_FOR_NOW:
-                    # The client heard of it while it had no leader, and would not ask again for minutes.
-                    self._consumer.list_topics(partition.topic, self._call_timeout_s)
-                raise
-            if bounds is None:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-            return bounds
+        doing = f"asking for the ends of {partition.topic}[{partition.partition}]"
+        return self._patiently(doing, partial(self._ask_bounds, partition))
 
-        return self._patiently(f"asking for the ends of {partition.topic}[{partition.partition}]", ask)
+    def _ask_bounds(self, partition: ClientTopicPartition) -> tuple[int, int]:
+        try:
+            bounds = self._consumer.get_watermark_offsets(partition, self._call_timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() in UNKNOWN_FOR_NOW:
+                # The client heard of it while it had no leader, and would not ask again for minutes.
+                self._consumer.list_topics(partition.topic, self._call_timeout_s)
+            raise
+        if bounds is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return bounds
 
     def _count_partitions(self, topic: str) -> int:
         listed = self._consumer.list_topics(topic, self._call_timeout_s).topics[topic]
