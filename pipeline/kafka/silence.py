@@ -68,6 +68,7 @@ class Silence:
         if now_s - self._last_look_s < LOOK_EVERY_S:
             return
         self._last_look_s = now_s
+        before, self._owed = self._owed, {}
         owed = {}
         for where in [w for w, heard_s in self._heard_s.items() if now_s - heard_s >= LOOK_EVERY_S]:
             if where in self._paused:
@@ -77,9 +78,8 @@ class Silence:
                 return
             if end > self._reached[where]:
                 owed[where] = self._reached[where]
-        still, self._owed = dict(owed.items() & self._owed.items()), owed
-        if still:
-            where, reached = next(iter(still.items()))
+        self._owed = owed
+        for where, reached in owed.items() & before.items():
             raise AbortNeeded(
                 f"The client has delivered nothing of {where} from offset {reached} on for {LOOK_EVERY_S:g} s, "
                 "and the broker has more."

@@ -79,6 +79,14 @@ def test_an_outage_is_no_silence_of_the_client(client: Client) -> None:
     client.pass_silently(looks=5)
 
 
+def test_an_outage_between_two_looks_makes_them_not_in_a_row(client: Client) -> None:
+    for end in (6, None, 6):
+        client.ends[SPEECH] = end
+        client.pass_silently()
+    with pytest.raises(AbortNeeded):
+        client.pass_silently()
+
+
 def test_one_look_in_its_time(client: Client) -> None:
     client.ends[SPEECH] = 6
     client.pass_silently()
