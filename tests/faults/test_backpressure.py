@@ -8,9 +8,10 @@ import pytest
 from pipeline.events.records import Modality, SpeechEncoding, SpeechEvent
 from tests.faults.conftest import NewScenario
 from tests.faults.scenario import Scenario
-from tests.faults.watching import await_true, metric
+from tests.faults.watching import metric
 from tests.support.events import CODEC, encoded
 from tests.support.replica import SLOW
+from tests.support.world import await_true
 
 MIB = 2**20
 MAX_BYTES = 32 * MIB

@@ -15,11 +15,11 @@ from pipeline.kafka.offsets import OffsetQueries
 from pipeline.stack import StackAddresses
 from tests.faults.conftest import NewScenario
 from tests.faults.scenario import Scenario, alive_for
-from tests.faults.watching import await_true, committed, metric
+from tests.faults.watching import committed, metric
 from tests.support.damage import damaged
 from tests.support.events import encoded
 from tests.support.stack import new_stack, started
-from tests.support.world import WAIT_S
+from tests.support.world import WAIT_S, await_true
 
 SPEECH, *OTHERS = Modality
 FOR_LONG = {"window_ms": 600_000, "idle_ms": 600_000, "max_lead_ms": 600_000}

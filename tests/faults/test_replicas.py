@@ -2,14 +2,13 @@
 
 import random
 import signal
-from functools import partial
 
 import pytest
 
 from pipeline.events.records import Reason
 from tests.faults.conftest import NewScenario
-from tests.faults.scenario import Scenario, alive_for, await_said, killed
-from tests.faults.watching import await_true, left_open
+from tests.faults.scenario import alive_for, await_said, killed
+from tests.faults.watching import left_open
 from tests.support.replica import BUSY, HANGS, OPEN, SLOW, STOPS
 
 SEED = 20_261_124
@@ -90,11 +89,6 @@ def test_zombie(scenario: NewScenario, *, in_transaction: bool) -> None:
     here.stop(zombie, other)
 
 
-def has_begun(here: Scenario, name: str, starts: int) -> bool:
-    """Whether SIGTERM ends it in good order: while Python is importing, it does not."""
-    return here.log(name).count("metrics_port") == starts
-
-
 @pytest.mark.slow_faults
 def test_scaled_up_and_down_again(scenario: NewScenario) -> None:
     here = scenario()
@@ -104,7 +98,7 @@ def test_scaled_up_and_down_again(scenario: NewScenario) -> None:
             for name in ("b", "c"):
                 here.note(f"start of {name}")
                 replicas[name] = here.replica(name)
-                await_true(f"{name} has loaded its code", partial(has_begun, here, name, starts))
+                here.await_begun(name, starts)
                 alive_for(replicas["a"], 3)
             for name in ("c", "b"):
                 here.note(f"SIGTERM of {name}")

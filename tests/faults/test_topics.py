@@ -15,9 +15,8 @@ from pipeline.kafka.auditing import run_audit
 from pipeline.kafka.offsets import OffsetQueries
 from tests.faults.conftest import NewScenario
 from tests.faults.scenario import Scenario
-from tests.faults.watching import await_true
 from tests.support.events import encoded
-from tests.support.world import WAIT_S
+from tests.support.world import WAIT_S, await_true
 
 OFTEN = {"client_options": {"topic.metadata.refresh.interval.ms": "1000"}}
 """librdkafka notices new partitions within five minutes; here within a second."""

@@ -8,8 +8,8 @@ from pipeline.kafka.sink import KafkaSink
 from pipeline.telemetry.watchdog import EXIT_CODE
 from tests.faults.conftest import NewScenario
 from tests.faults.scenario import Scenario, alive_for, await_said, killed
-from tests.faults.watching import await_true
 from tests.support.replica import HANGS, HANGS_INSIDE, OPEN
+from tests.support.world import await_true
 
 SCAN_S = 10.0
 """The broker's transaction.abort.timed.out.transaction.cleanup.interval.ms."""

@@ -1,10 +1,8 @@
 """What a scenario sees of a replica while it works: its metrics, its memory, what it has committed."""
 
 import re
-import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
 
 from pipeline.events.records import Modality
 from pipeline.join import offset_map
@@ -13,13 +11,6 @@ from pipeline.kafka.contract import TopicPartition
 from pipeline.kafka.offsets import OffsetQueries
 from pipeline.kafka.reader import TopicReader
 from tests.support.world import WAIT_S, World
-
-
-def await_true(what: str, happened: Callable[[], bool], within_s: float = WAIT_S) -> None:
-    """Waits until something has happened."""
-    deadline = time.monotonic() + within_s
-    while not happened():
-        assert time.monotonic() < deadline, f"not in {within_s} s: {what}"
 
 
 def left_open(world: World) -> tuple[int, set[bytes]]:

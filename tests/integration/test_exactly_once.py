@@ -88,23 +88,12 @@ def test_killed_at_random_moments(world: World) -> None:
         assert_alive_for(replicas[name], rng.uniform(0.3, 2.0))
         replicas[name].kill()
         replicas[name].wait()
-        begun[name] = times_begun(world, name) + 1
+        begun[name] = world.times_begun(name) + 1
         replicas[name] = world.replica(name)
     settled(world, records)
     for name, times in begun.items():
-        await_begun(world, name, times)
+        world.await_begun(name, times)
     assert [stopped(replica) for replica in replicas.values()] == [0, 0]
-
-
-def await_begun(world: World, name: str, times: int) -> None:
-    """Waits until SIGTERM ends a replica in good order: while Python is importing, it does not."""
-    deadline = time.monotonic() + WAIT_S
-    while times_begun(world, name) < times:
-        assert time.monotonic() < deadline, f"{name} has not begun {times} times in {WAIT_S} s"
-
-
-def times_begun(world: World, name: str) -> int:
-    return world.log(name).count("metrics_port")
 
 
 def assert_alive_for(process: subprocess.Popen[str], seconds: float) -> None:

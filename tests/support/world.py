@@ -24,6 +24,13 @@ ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 90.0
 
 
+def await_true(what: str, happened: Callable[[], bool], within_s: float = WAIT_S) -> None:
+    """Waits until something has happened."""
+    deadline = time.monotonic() + within_s
+    while not happened():
+        assert time.monotonic() < deadline, f"not in {within_s} s: {what}"
+
+
 class World:
     """Topics of its own, and the processes that work on them; all of them end with the `with`."""
 
@@ -89,6 +96,14 @@ class World:
     def log(self, replica: str) -> str:
         """Returns what a replica has logged."""
         return (self._logs / f"{self.name}-{replica}.log").read_text()
+
+    def times_begun(self, replica: str) -> int:
+        """Returns how often a replica has begun: SIGTERM ends it in good order then, not while Python is importing."""
+        return self.log(replica).count("metrics_port")
+
+    def await_begun(self, replica: str, times: int) -> None:
+        """Waits until a replica has begun so often."""
+        await_true(f"{replica} has begun {times} times", lambda: self.times_begun(replica) == times)
 
     def logs(self) -> list[Path]:
         """Returns the logs of all replicas."""
