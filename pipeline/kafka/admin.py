@@ -16,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
 
 from pipeline.kafka.clients import common
 from pipeline.kafka.errors import Fatal, translated, unanswered
-from pipeline.kafka.offsets import CONNECT_TIMEOUT_S, OffsetQueries
+from pipeline.kafka.offsets import CONNECT_TIMEOUT_S, PROPAGATION_S, OffsetQueries
 from pipeline.kafka.topics import TopicPlan, TopicState, missing, planned, problems
 from pipeline.settings import OFFSET_METADATA_BYTES, KafkaSettings, TopicSettings
 
@@ -54,12 +54,13 @@ class TopicAdmin:
             replicas = self._topics.replication_factor or _BROKER_DEFAULT
             wanted = [NewTopic(p.name, p.partitions, replicas, config=dict(p.config)) for p in new]
             self._done(self._client.create_topics(wanted), "creating topic", KafkaError.TOPIC_ALREADY_EXISTS)
-            self._await(present=[plan.name for plan in new])
-        self._await_check()
+        self._refuse(problems(self._topics, self._await_present(self._names, self._timeout_s), self._names))
         return new
 
     def check(self, needed: Collection[str] | None = None) -> int:
         """Makes sure that the topics a program needs are there and fit, and returns the number of lanes.
+
+        It waits up to `PROPAGATION_S` for them to be there.
 
         Args:
             needed: topic names; without it all. The number is that of the partitions of the first.
@@ -69,7 +70,7 @@ class TopicAdmin:
             KafkaFailure: no broker answers.
         """
         names = list(needed) if needed is not None else self._names
-        states = self.describe()
+        states = self._await_present(names, PROPAGATION_S)
         self._refuse(problems(self._topics, states, names))
         counts = {state.name: state.partitions for state in states}
         return counts[names[0]]
@@ -139,7 +140,7 @@ class TopicAdmin:
         if names:
             gone = self._client.delete_topics(names)
             self._done(gone, "deleting topic", KafkaError.UNKNOWN_TOPIC_OR_PART)
-            self._await(absent=names)
+            self._await_absent(names)
         return tuple(names)
 
     @property
@@ -174,27 +175,23 @@ class TopicAdmin:
                 raise unanswered(f"{doing} {topic}", self._timeout_s) from error
         return results
 
-    def _await(self, present: Collection[str] = (), absent: Collection[str] = ()) -> None:
-        """Waits until the brokers agree that topics have come, or gone: metadata travels after the answer."""
-        deadline = time.monotonic() + self._timeout_s
-        while not ((there := self.partition_counts().keys()) >= set(present) and there.isdisjoint(absent)):
-            if time.monotonic() > deadline:
-                raise Fatal(
-                    f"The brokers took {', '.join((*present, *absent))} on but do not show it after "
-                    f"{self._timeout_s:.0f} s: look at the brokers' logs, then run this again."
-                )
+    def _await_present(self, names: Collection[str], within_s: float) -> tuple[TopicState, ...]:
+        """Describes our topics, again until all of these are among them or the time is up."""
+        deadline = time.monotonic() + within_s
+        while True:
+            states = self.describe()
+            if {state.name for state in states}.issuperset(names) or time.monotonic() > deadline:
+                return states
             time.sleep(_POLL_S)
 
-    def _await_check(self) -> None:
-        """Checks until every broker that is asked has heard of the new topics."""
+    def _await_absent(self, names: Collection[str]) -> None:
         deadline = time.monotonic() + self._timeout_s
-        while True:
-            try:
-                self.check()
-                return
-            except Fatal:
-                if time.monotonic() > deadline:
-                    raise
+        while not self.partition_counts().keys().isdisjoint(names):
+            if time.monotonic() > deadline:
+                raise Fatal(
+                    f"The brokers took the deletion of {', '.join(names)} on but still show some of them after "
+                    f"{self._timeout_s:.0f} s: look at the brokers' logs, then run this again."
+                )
             time.sleep(_POLL_S)
 
     @staticmethod

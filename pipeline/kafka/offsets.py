@@ -15,6 +15,8 @@ from pipeline.kafka.errors import LEADERSHIP_MOVES, Fatal, translated, unanswere
 from pipeline.settings import KafkaSettings
 
 CONNECT_TIMEOUT_S = 5.0
+PROPAGATION_S = 3.0
+"""For a moment a topic is unknown to some of the brokers: after another has made it, or while they start."""
 _AGAIN_S = 0.1
 _PASSING = {*LEADERSHIP_MOVES, KafkaError.UNKNOWN_TOPIC_OR_PART}
 """What brokers answer while a topic is new or leadership moves."""
@@ -43,19 +45,23 @@ class OffsetQueries:
             raise Fatal(f"The Kafka client refuses its settings ({error}): check kafka.client_options.") from error
 
     def partitions(self, topics: Collection[str]) -> tuple[TopicPartition, ...]:
-        """Returns all partitions of these topics.
+        """Returns all partitions of these topics, for which it waits up to `PROPAGATION_S`.
 
         Raises:
             Fatal: one of the topics is not there.
             KafkaFailure: no broker answers.
         """
-        try:
-            listed = self._client.list_topics(timeout=min(CONNECT_TIMEOUT_S, self._timeout_s)).topics
-        except KafkaException as error:
-            raise translated(error, f"asking {self._kafka.bootstrap_servers} for its topics") from error
-        if absent := [name for name in topics if name not in listed or not listed[name].partitions]:
-            raise Fatal(f"There is no topic {', '.join(absent)}: run `trimodal topics create`, or check topics.prefix.")
-        return tuple(TopicPartition(name, number) for name in topics for number in sorted(listed[name].partitions))
+        deadline = time.monotonic() + PROPAGATION_S
+        while True:
+            listed = self._topics()
+            absent = [name for name in topics if name not in listed or not listed[name].partitions]
+            if not absent:
+                return tuple(TopicPartition(name, at) for name in topics for at in sorted(listed[name].partitions))
+            if time.monotonic() > deadline:
+                raise Fatal(
+                    f"There is no topic {', '.join(absent)}: run `trimodal topics create`, or check topics.prefix."
+                )
+            time.sleep(_AGAIN_S)
 
     def begins(self, partitions: Iterable[TopicPartition]) -> Offsets:
         """Returns the first offset that each partition still holds."""
@@ -102,6 +108,12 @@ class OffsetQueries:
             for answer in found
             if answer.offset >= 0
         }
+
+    def _topics(self) -> dict[str, Any]:
+        try:
+            return self._client.list_topics(timeout=min(CONNECT_TIMEOUT_S, self._timeout_s)).topics
+        except KafkaException as error:
+            raise translated(error, f"asking {self._kafka.bootstrap_servers} for its topics") from error
 
     def _list(self, partitions: Iterable[TopicPartition], spec: Any, *, written: bool = False) -> Offsets:
         isolation = IsolationLevel.READ_UNCOMMITTED if written else IsolationLevel.READ_COMMITTED

@@ -3,10 +3,12 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pipeline.join.tracker import Position
+from pipeline.kafka.admin import TopicAdmin
 from pipeline.kafka.contract import Committed, Message, TopicPartition
 from pipeline.kafka.errors import Fatal, KafkaFailure, Retriable
 from pipeline.kafka.offsets import OffsetQueries
@@ -144,6 +146,21 @@ def test_what_a_group_has_committed(own: OwnTopics) -> None:
     own.commit(Position.at(3), "a text")
     found = own.queries.committed(own.settings.kafka.group, places)
     assert found == {TopicPartition(own.speech, 0): Committed(3, "a text")}
+
+
+def test_a_topic_that_comes_in_a_moment_is_waited_for(own: OwnTopics) -> None:
+    later = own.topics.model_copy(update={"prefix": f"{own.topics.prefix}later."})
+    admin = TopicAdmin(own.settings.kafka, later)
+    with ThreadPoolExecutor(2) as pool:
+        found, lanes = pool.submit(own.queries.partitions, later.sources), pool.submit(admin.check)
+        time.sleep(0.5)
+        assert not any(question.done() for question in (found, lanes))
+        try:
+            TopicAdmin(own.settings.kafka, later).create()
+            assert len(found.result()) == len(later.sources) * later.partitions
+            assert lanes.result() == later.partitions
+        finally:
+            admin.delete()
 
 
 def test_a_missing_topic_and_a_missing_broker_are_told_in_seconds(own: OwnTopics) -> None:
