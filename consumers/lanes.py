@@ -125,16 +125,23 @@ class Lanes:
     def take_offsets(self) -> dict[TopicPartition, Committed]:
         """Returns the positions that have changed since the last call, with their maps.
 
+        A lane of which a map does not fit gives up what could be amended, in all its maps.
+
         Raises:
-            MapTooLarge: one does not fit; sending it would abort this transaction and every later one.
+            MapTooLarge: one does not fit all the same; sent, it would abort this transaction and every later one.
         """
-        offsets = {}
+        offsets: dict[TopicPartition, Committed] = {}
         for number, lane in self._lanes.items():
-            for modality, position in lane.take_changed().items():
-                where = TopicPartition(self._topics[modality], number)
-                text = offset_map.encode(position, where.topic, number, self.maps.limit)
-                offsets[where] = Committed(position.low, text)
-                self.maps.note(where, len(text), position.high)
+            changed = lane.take_changed()
+            try:
+                encoded = self._encoded(number, changed)
+            except offset_map.MapTooLarge:
+                lane.give_up_amendments()
+                changed |= lane.take_changed()
+                encoded = self._encoded(number, changed)
+            for where, position in zip(encoded, changed.values(), strict=True):
+                self.maps.note(where, len(encoded[where].metadata), position.high)
+            offsets |= encoded
         return offsets
 
     def hold_back(self, source: Source, now_ms: int, *, draining: bool) -> None:
@@ -168,6 +175,13 @@ class Lanes:
             source.pause(sorted(paused, key=str))
             metrics.PAUSES.inc(len(paused))
         self._paused = wanted
+
+    def _encoded(self, number: int, positions: Mapping[Modality, Position]) -> dict[TopicPartition, Committed]:
+        places = {TopicPartition(self._topics[modality], number): at for modality, at in positions.items()}
+        return {
+            where: Committed(at.low, offset_map.encode(at, where.topic, number, self.maps.limit))
+            for where, at in places.items()
+        }
 
     def _measure_maps(self) -> None:
         for number, lane in self._lanes.items():

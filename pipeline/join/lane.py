@@ -122,7 +122,8 @@ class Lane:
         return self._join.is_withdrawn(records[0].key, records[0].event_time_ms)
 
     def give_up_amendments(self) -> None:
-        """Lets the payload that is only kept for amendments go."""
+        """Lets go what is only kept for amendments, and what was to be: the missing inputs will be late."""
+        self._amendable = dict.fromkeys(Modality, frozenset())
         self._join.give_up_amendments()
 
     def leading(self, max_lead_ms: int, now_ms: int) -> set[Modality]:

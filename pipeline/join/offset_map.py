@@ -9,8 +9,6 @@ Layout, after the prefix ``tm1:``, in base85::
              varint number of amendable offsets, varint gap before each, the first from replay_from,
              bitmap from low: bit set = unfinished
 
-Amendable offsets are left out where there is no room for them: their missing inputs are then late after a restart.
-
 Maps are compared decoded, never as texts: base85's last group has several spellings. Kafka's limit is
 `offset.metadata.max.bytes`, 4,096 by default, with the NUL that the client appends.
 """
@@ -52,8 +50,6 @@ def encode(position: Position, topic: str, partition: int, limit: int = MAX_CHAR
         MapTooLarge: it has more than `limit` characters. Sent all the same, it would abort every transaction.
     """
     text = _encoded(position, topic, partition)
-    if len(text) > limit and position.amendable:
-        text = _encoded(replace(position, amendable=()), topic, partition)
     if len(text) > limit:
         raise MapTooLarge(
             f"The offset map of {topic}[{partition}] has {len(text)} characters, and {limit} fit: "
@@ -64,7 +60,7 @@ def encode(position: Position, topic: str, partition: int, limit: int = MAX_CHAR
 
 
 def size(position: Position, topic: str, partition: int) -> int:
-    """Returns how many characters the map has, whether they fit or not, without what gives way: the amendable."""
+    """Returns how many characters the map has without the amendable, which can be given up; it may not fit."""
     return len(_encoded(replace(position, amendable=()), topic, partition))
 
 

@@ -32,6 +32,7 @@ class _State(Enum):
     OPEN = auto()  # gathers records
     AMENDABLE = auto()  # was answered without some input; keeps its records until that comes, or until its time is over
     CLOSED = auto()  # only remembers what it has seen
+    ENDED = auto()  # closed, and what was kept for an amendment is gone
     WITHDRAWN = auto()  # closed, and its answer was not given after all
 
 
@@ -133,7 +134,7 @@ class WindowJoin:
         if window.state is _State.OPEN:
             return
         window.seen |= bit
-        if amendable:
+        if amendable and window.state is not _State.ENDED:
             self._keep(window, [record])
 
     def end_replay(self) -> list[Outcome]:
@@ -158,7 +159,7 @@ class WindowJoin:
         return [record for window in self._amendable for record in window.in_order()]
 
     def give_up_amendments(self) -> None:
-        """Lets the records of answered windows go when their memory is needed: missing inputs will be late."""
+        """Lets the records of answered windows go: missing inputs will be late."""
         for window in list(self._amendable):
             self._drop(window)
 
@@ -253,7 +254,7 @@ class WindowJoin:
         if window.state is _State.AMENDABLE:
             self.kept_bytes -= sum(record.size_bytes for record in window.in_order())
             del self._amendable[window]
-            window.state = _State.CLOSED
+            window.state = _State.ENDED
             window.records = _NO_RECORDS
 
     def _close(self, window: _Window) -> tuple[Record, ...]:

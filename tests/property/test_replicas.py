@@ -108,6 +108,13 @@ class Replicas(RuleBasedStateMachine):
         if process := self._process(number):
             process.inference.is_held = held
 
+    @rule(number=NUMBERS)
+    def amendments_are_given_up(self, number: int) -> None:
+        """Their memory, or their room in the offset maps, is needed."""
+        if process := self._process(number):
+            for lane in process.replica.lanes.values():
+                lane.give_up_amendments()
+
     @rule(passed_ms=st.sampled_from([1, 100, 1_100, 12_000]))
     def time_passes(self, passed_ms: int) -> None:
         self.now_ms += passed_ms

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from consumers.fusion import FusionConsumer
@@ -10,6 +10,7 @@ from consumers.outputs import OutputBuilder
 from consumers.vitals import Vitals
 from pipeline.events.records import DeadLetter, Headers, Modality, Prediction, SourceOffset
 from pipeline.join.inspection import Inspector
+from pipeline.join.lane import Lane
 from pipeline.kafka.committer import Committer
 from pipeline.kafka.contract import PartitionListener, Source
 from pipeline.model.bundle import Manifest
@@ -66,6 +67,11 @@ class Replica:
     def vitals(self) -> Vitals:
         """What watches it."""
         return self.consumer._vitals
+
+    @property
+    def lanes(self) -> Mapping[int, Lane]:
+        """Its lanes by their numbers."""
+        return self.consumer._lanes.held
 
     def step(self) -> None:
         """Takes one step, and what an abort needs."""

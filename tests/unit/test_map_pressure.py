@@ -1,6 +1,7 @@
 """A lane whose offset map is nearly full is held back until it shrinks."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -113,6 +114,30 @@ def test_pressure_comes_earlier_where_the_brokers_allow_less(source: PausableSou
             lane.finish(SPEECH, [offset])
     with pytest.raises(offset_map.MapTooLarge, match="and 1023 fit"):
         lanes.take_offsets()
+
+
+def test_amendments_are_given_up_in_all_maps_of_a_lane_where_one_has_no_room(lanes: Lanes) -> None:
+    """Else a restart would amend with less than was answered."""
+    rng = random.Random(1)
+    amendable, unfinished = (
+        tuple(sorted(rng.sample(range(*span), 12_500))) for span in [(0, 25_000), (25_000, 50_000)]
+    )
+    positions = {
+        SPEECH: Position(unfinished[0], 50_000, unfinished, 0, amendable),
+        IMAGE: Position(25_000, 25_000, (), 0, amendable),
+        SENSOR: Position.at(0),
+    }
+    with pytest.raises(offset_map.MapTooLarge):
+        offset_map.encode(positions[SPEECH], TOPICS[SPEECH], 0)
+    starts: dict[TopicPartition, Committed | Fresh] = {where(SENSOR): Fresh(0)}
+    for modality in (SPEECH, IMAGE):
+        position = positions[modality]
+        starts[where(modality)] = Committed(position.low, offset_map.encode(position, TOPICS[modality], 0, 100_000))
+    lanes.clear()
+    lanes.assign(starts)
+    committed = {place: offset_map.decode(c.metadata, *place, c.offset) for place, c in lanes.take_offsets().items()}
+    assert committed == {where(modality): replace(positions[modality], amendable=()) for modality in Modality}
+    assert lanes.maps.characters[where(IMAGE)] < 100
 
 
 def test_a_new_lane_is_not_under_the_pressure_of_the_last(lanes: Lanes, source: PausableSource) -> None:

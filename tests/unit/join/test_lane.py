@@ -127,6 +127,17 @@ def test_what_can_no_longer_be_amended_is_told_of_all_its_partitions_at_once() -
     assert lane.take_changed() == {}
 
 
+def test_what_is_given_up_before_it_is_read_again_is_not_amended() -> None:
+    before = partly_answered()
+    owner = Lane(AMENDING, {modality: before.position(modality) for modality in Modality})
+    owner.take_changed()
+    assert take(owner, SPEECH, 0, b"a", 0) is None
+    owner.give_up_amendments()
+    assert take(owner, IMAGE, 0, b"a", 0) is None
+    assert amendable_in(owner.take_changed()) == {SPEECH: (), IMAGE: ()}
+    assert owner.kept_bytes == 0
+
+
 def test_what_can_be_amended_stays_so_while_it_is_not_read_again() -> None:
     before = partly_answered()
     owner = Lane(AMENDING, {modality: before.position(modality) for modality in Modality})

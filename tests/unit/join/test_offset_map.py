@@ -79,14 +79,6 @@ def test_what_is_said_to_fit_fits(characters: int) -> None:
     assert characters - 30 <= len(encode(position, "speech", 0, characters)) <= characters
 
 
-def test_amendable_offsets_give_way_where_there_is_no_room() -> None:
-    unfinished = (0, *sorted(random.Random(1).sample(range(1, 25_999), 12_000)))
-    amendable = tuple(sorted(set(random.Random(2).sample(range(1, 25_999), 2_000)) - set(unfinished)))
-    text = encode(Position(0, 26_000, unfinished, 0, amendable), "speech", 0)
-    assert len(text) <= MAX_CHARACTERS
-    assert decode(text, "speech", 0, 0) == Position(0, 26_000, unfinished, 0)
-
-
 def test_a_map_that_does_not_fit_says_what_to_do() -> None:
     with pytest.raises(MapTooLarge, match=r"speech\[0\].*3 of the 200 records.*more partitions"):
         encode(POSITION, "speech", 0, limit=20)

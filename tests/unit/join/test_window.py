@@ -178,6 +178,16 @@ def test_an_amendment_that_waited_too_long_is_late() -> None:
     assert [shown(outcome) for outcome in join.end_replay()] == ["late a p"]
 
 
+def test_an_answer_is_not_amended_with_what_is_left_of_it() -> None:
+    join = WindowJoin(AMENDING)
+    join.remember(record("s a 0", 0), amendable=True)
+    join.give_up_amendments()
+    join.remember(record("i a 1", 1), amendable=True)
+    assert join.amendable() == []
+    assert join.end_replay() == []
+    assert [shown(outcome) for outcome in played(join, ["p a 2"])] == ["late a p"]
+
+
 @pytest.mark.parametrize(("rows", "expected"), [case[1:] for case in RESTARTED], ids=[case[0] for case in RESTARTED])
 def test_amendments_after_a_restart(rows: list[str], expected: list[str]) -> None:
     join = WindowJoin(AMENDING)
