@@ -143,7 +143,7 @@ class OutputBuilder:
         counts = [len(moment.records) for moment in moments]
         starts = np.cumsum(counts, dtype=np.intp) - counts
         records = chain.from_iterable(map(_RECORDS, moments))
-        _, offsets, _, times_ms, _, timestamps_ms, headers, places, _ = zip(*records, strict=True)
+        _, offsets, _, times_ms, _, timestamps_ms, headers, places = zip(*records, strict=True)
         first_ms = np.minimum.reduceat(np.array(times_ms, np.int64), starts)
         newest_ms = np.maximum.reduceat(np.array(timestamps_ms, np.int64), starts)
         revisions = [0] * len(moments)

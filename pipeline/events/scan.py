@@ -1,7 +1,7 @@
-"""Where the fields of many encoded events stand, found for all of them at once.
+"""The times of many encoded events, found for all of them at once.
 
-The join needs an event's time, and the model its media; a record a dictionary long before either is what costs. Here
-the headers of a batch of records lie in one array, and each Avro field is read of all records in a few array calls.
+The join needs no more of an event than its time; a dictionary of each record is what costs. Here the headers of a batch
+of records lie in one array, and each Avro field is read of all records in a few array calls.
 
 Only what is most common is read this way: today's schema in single-object encoding, with a short `source`. All other
 records, and whatever looks wrong, are left to `pipeline.events.codec`, which reads everything and says what is amiss.
@@ -35,19 +35,16 @@ class Scan(NamedTuple):
     """What was found, one element a record.
 
     Attributes:
-        ok: whether it is an event of today's schema, complete, with media that are not empty; the other arrays mean
-            something only where this is true.
-        event_time_ms: its time.
-        media_at: where its media begin in the value; they end where it ends.
+        ok: whether it is an event of today's schema, complete, with media that are not empty.
+        event_time_ms: its time; it means something only where `ok` is true.
     """
 
     ok: Flags
     event_time_ms: Integers
-    media_at: Integers
 
 
 def scan(modality: Modality, values: Sequence[bytes]) -> Scan:
-    """Finds times and media of the encoded events of one topic. Pure.
+    """Finds the times of the encoded events of one topic. Pure.
 
     Args:
         modality: the topic's.
@@ -71,7 +68,7 @@ def scan(modality: Modality, values: Sequence[bytes]) -> Scan:
     reader.require((media_bytes > 0) & (event_time_ms >= 0))
     if frame_bytes is not None:
         reader.require(media_bytes % np.maximum(frame_bytes, 1) == 0)
-    return Scan(reader.ends_after(media_bytes), event_time_ms, reader.at)
+    return Scan(reader.ends_after(media_bytes), event_time_ms)
 
 
 class _Reader:

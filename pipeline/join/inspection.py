@@ -18,6 +18,8 @@ from pipeline.join.partitioner import partition_of, partitions_of
 MAX_KEY_BYTES = 256
 _record = row_maker(Record)
 FLOAT32_BYTES = 4
+FEW = 16
+"""So many records are decoded in full in the time that the array calls take, however few there are."""
 
 
 class Misrouted(RecordError):
@@ -59,8 +61,8 @@ class Inspected(NamedTuple):
 class Inspector:
     """Reads and checks source records, and refuses what is outside the contract. Pure.
 
-    Of ordinary records only the time is decoded, of all at once (`pipeline.events.scan`); each of the others is
-    decoded in full, to say what is wrong with it.
+    Of ordinary records only the time is decoded, of all at once (`pipeline.events.scan`). Each of the others is
+    decoded in full, to say what is wrong with it; so is each where there are few.
 
     Args:
         codec: reads the values.
@@ -83,11 +85,8 @@ class Inspector:
             deliveries: of any of its partitions; a few array calls look at all of them.
         """
         arrived = _Columns(deliveries)
-        found = scan(modality, arrived.values)
-        in_time = found.event_time_ms - arrived.timestamps_ms <= self._max_skew_ms
-        ordinary = found.ok & in_time & self._in_contract(arrived)
-        rows = arrived.rows(modality, found.event_time_ms.tolist(), found.media_at.tolist())
-        records = list(map(_record, rows))
+        ordinary, times_ms = self._scanned(modality, arrived)
+        records = list(map(_record, arrived.rows(modality, times_ms)))
         inspected, start = [], 0
         for delivery, count in zip(deliveries, arrived.counts, strict=True):
             here = slice(start, start + count)
@@ -97,6 +96,15 @@ class Inspector:
             else:
                 inspected.append(self._one_by_one(delivery, records[here], ordinary[here].tolist()))
         return inspected
+
+    def _scanned(self, modality: Modality, arrived: "_Columns") -> tuple[Flags, Sequence[int]]:
+        """Returns which records are ordinary, and their event times."""
+        count = len(arrived.values)
+        if count < FEW:
+            return np.zeros(count, np.bool_), [0] * count
+        found = scan(modality, arrived.values)
+        in_time = found.event_time_ms - arrived.timestamps_ms <= self._max_skew_ms
+        return found.ok & in_time & self._in_contract(arrived), found.event_time_ms.tolist()
 
     def _in_contract(self, arrived: "_Columns") -> Flags:
         """Returns which records have an ASCII key that belongs in the partition, and a value of an allowed size."""
@@ -139,7 +147,7 @@ class Inspector:
                 f"Its event time is {ahead_ms:,} ms ahead of the broker's clock, and join.max_skew_ms is "
                 f"{self._max_skew_ms:,}: set the producer's clock."
             )
-        return record._replace(event_time_ms=event.event_time_ms, media_at=None)
+        return record._replace(event_time_ms=event.event_time_ms)
 
     def _check_key(self, key: bytes | None, partition: int) -> None:
         if not key:
@@ -169,9 +177,7 @@ class _Columns:
         self.keys: list[bytes] = [key or b"" for key in self._all("keys")]
         self.values: list[bytes] = [value or b"" for value in self._all("values")]
 
-    def rows(
-        self, modality: Modality, event_times_ms: Iterable[int], media_at: Iterable[int]
-    ) -> Iterable[tuple[object, ...]]:
+    def rows(self, modality: Modality, event_times_ms: Iterable[int]) -> Iterable[tuple[object, ...]]:
         """Yields the fields of a `Record` of each."""
         places = chain.from_iterable(
             repeat(delivery.where, count) for delivery, count in zip(self._deliveries, self.counts, strict=True)
@@ -188,7 +194,6 @@ class _Columns:
             self._all("timestamps_ms"),
             headers,
             places,
-            media_at,
             strict=False,
         )
 

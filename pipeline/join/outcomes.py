@@ -12,7 +12,6 @@ class Record(NamedTuple):
     Attributes:
         timestamp_ms: the broker's.
         place: its topic and partition.
-        media_at: where the media begin in the value, as far as it is known without decoding it in full.
     """
 
     modality: Modality
@@ -23,7 +22,6 @@ class Record(NamedTuple):
     timestamp_ms: int = 0
     headers: Headers = ()
     place: tuple[str, int] = ("", 0)
-    media_at: int | None = None
 
     @property
     def size_bytes(self) -> int:

@@ -19,6 +19,9 @@ from pipeline.events.records import Modality
 from tests.bench.backlog import event
 
 TICK_S = 0.001
+SHIPPED_LINGER_MS = (
+    5  # as of `pipeline.kafka.producer`; without it, thousands of requests a second are the broker's load
+)
 _POOL = 32
 
 
@@ -41,7 +44,7 @@ def main(rate: float, sizes: Sequence[int]) -> None:
             "bootstrap.servers": os.environ["BENCH_SERVERS"],
             "partitioner": "murmur2_random",
             "compression.type": "lz4",
-            "linger.ms": 0,
+            "linger.ms": SHIPPED_LINGER_MS,
             "queue.buffering.max.messages": 1_000_000,
             "delivery.report.only.error": True,
         }

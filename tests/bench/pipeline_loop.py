@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from consumers.assembly import connect
 from consumers.fusion import FusionConsumer
 from consumers.outputs import OutputBuilder
 from pipeline.events.codec import Codec
+from pipeline.events.records import Modality
 from pipeline.join.inspection import Inspector
 from pipeline.model.bundle import SHIPPED, load_bundle
 from pipeline.model.inference import Answers, Request
@@ -18,6 +20,7 @@ from pipeline.telemetry import logs
 from pipeline.telemetry.tracing import tracer
 from tests.bench.first import await_first
 from tests.bench.stub import mean_bytes
+from tests.support.events import media_of
 
 CLASSES = 10
 ONE_HOT = np.eye(CLASSES, dtype=np.float32)
@@ -26,7 +29,9 @@ ONE_HOT = np.eye(CLASSES, dtype=np.float32)
 class MeanOfBytes:
     """A `pipeline.model.inference.Classifier` that answers at once: the mean byte of the inputs, modulo the classes."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._heads: dict[Modality, int] = {}
         self._answered: list[Answers] = []
 
     def __len__(self) -> int:
@@ -40,9 +45,17 @@ class MeanOfBytes:
 
     def submit(self, requests: Sequence[Request]) -> None:
         """Answers a batch."""
-        # Records are of today's schema, whose media end where the value ends.
-        means = mean_bytes([[memoryview(r.value)[r.media_at :] for r in one.records] for one in requests])
+        if len(self._heads) < len(Modality):
+            self._learn(requests)
+        heads = self._heads
+        means = mean_bytes([[memoryview(r.value)[heads[r.modality] :] for r in one.records] for one in requests])
         self._answered.append(Answers(requests, ONE_HOT[means % CLASSES]))
+
+    def _learn(self, requests: Sequence[Request]) -> None:
+        """Learns how many bytes stand before the media, which end each value: as many in all events of a topic."""
+        for record in chain.from_iterable(request.records for request in requests):
+            media = media_of(self._codec.decode_event(record.modality, record.value))
+            self._heads[record.modality] = len(record.value) - len(media)
 
     def results(self, wait_s: float = 0.0) -> list[Answers]:
         """Returns what was answered."""
@@ -68,7 +81,7 @@ def main() -> None:
     spans = tracer(settings.monitoring, "bench", settings.kafka.replica)
     outputs = OutputBuilder(codec, settings, manifest, tracer=spans)
     consumer = FusionConsumer(
-        settings, inspector, MeanOfBytes(), outputs, lambda listener: connect(settings, listener, partitions)
+        settings, inspector, MeanOfBytes(codec), outputs, lambda listener: connect(settings, listener, partitions)
     )
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -85,3 +85,14 @@ class Later:
     """An answer that is worked out when it is asked for."""
 
     result: Callable[[], Probabilities]
+
+
+def media_of(event: Event) -> bytes:
+    """Returns what an event carries, as it is encoded."""
+    match event:
+        case SpeechEvent():
+            return event.audio
+        case ImageEvent():
+            return event.image
+        case SensorEvent():
+            return event.values

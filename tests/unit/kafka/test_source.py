@@ -48,8 +48,9 @@ class ScriptedConsumer:
         finally:
             self._is_polled = False
 
-    def consume(self, _count: int, _timeout_s: float) -> list[Message]:
-        return []
+    def consume(self, count: int, timeout_s: float) -> list[Message]:
+        soon, self._group.soon = self._group.soon, []
+        return soon[:count] if timeout_s else []
 
     def list_topics(self, topic: str, _timeout_s: float) -> SimpleNamespace:
         self._wait()
@@ -101,6 +102,10 @@ class Listener:
         self.told.append("lost")
 
 
+def record(offset: int) -> Message:
+    return Message(topic=TOPICS.sources[0], partition=0, offset=offset, value=b"", timestamp=(1, 1))
+
+
 def hands_out(partitions: list[TopicPartition]) -> Step:
     return lambda client: client.callbacks["on_assign"](client, partitions)
 
@@ -118,6 +123,7 @@ class Group:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self.soon: list[Message] = []
         self.calls: list[str] = []
         self.listener = Listener()
         self.clients: list[ScriptedConsumer] = []
@@ -156,6 +162,14 @@ def source(group: Group) -> KafkaSource:
     return KafkaSource(KafkaSettings(session_timeout_ms=6_000), TOPICS, group.listener, partitions=2)
 
 
+def test_what_comes_soon_after_the_first_comes_with_it(group: Group, source: KafkaSource) -> None:
+    group.play(source, hands_out(WHOLE))
+    group.steps.append(lambda _client: record(0))
+    group.soon = [record(1), record(2)]
+    (delivery,) = source.poll(3, 0).deliveries
+    assert delivery.offsets == [0, 1, 2]
+
+
 def test_a_member_that_is_fenced_at_work_ends(group: Group, source: KafkaSource) -> None:
     with pytest.raises(Fatal, match="another process runs with this name: give each its own --replica"):
         group.play(source, hands_out(WHOLE), fences)
@@ -178,9 +192,7 @@ def test_it_joins_anew_once_for_each_loss(group: Group, source: KafkaSource) -> 
 
 def test_a_loss_is_over_when_records_come(group: Group, source: KafkaSource) -> None:
     group.play(source, hands_out(WHOLE), loses, hands_out(WHOLE))
-    group.steps.append(
-        lambda _client: Message(topic=TOPICS.sources[0], partition=0, offset=0, value=b"", timestamp=(1, 1))
-    )
+    group.steps.append(lambda _client: record(0))
     assert source.poll(10, 0).deliveries
     with pytest.raises(Fatal):
         group.play(source, fences)
