@@ -12,7 +12,7 @@ from pipeline.kafka import source as module
 from pipeline.kafka.contract import Committed, Fresh
 from pipeline.kafka.contract import TopicPartition as Place
 from pipeline.kafka.errors import Fatal
-from pipeline.kafka.source import MAX_TORN_IN_A_ROW, KafkaSource
+from pipeline.kafka.source import FEW, MAX_TORN_IN_A_ROW, KafkaSource
 from pipeline.settings import KafkaSettings, TopicSettings
 
 TOPICS = TopicSettings()
@@ -49,8 +49,9 @@ class ScriptedConsumer:
             self._is_polled = False
 
     def consume(self, count: int, timeout_s: float) -> list[Message]:
-        soon, self._group.soon = self._group.soon, []
-        return soon[:count] if timeout_s else []
+        come = self._group.soon if timeout_s else self._group.there
+        taken, come[:count] = come[:count], []
+        return taken
 
     def list_topics(self, topic: str, _timeout_s: float) -> SimpleNamespace:
         self._wait()
@@ -123,6 +124,7 @@ class Group:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self.there: list[Message] = []
         self.soon: list[Message] = []
         self.calls: list[str] = []
         self.listener = Listener()
@@ -162,12 +164,18 @@ def source(group: Group) -> KafkaSource:
     return KafkaSource(KafkaSettings(session_timeout_ms=6_000), TOPICS, group.listener, partitions=2)
 
 
-def test_what_comes_soon_after_the_first_comes_with_it(group: Group, source: KafkaSource) -> None:
+@pytest.mark.parametrize(
+    ("there", "count", "come"), [(1, 100, 12), (FEW - 2, 100, FEW + 9), (FEW - 1, 100, FEW), (1, 2, 2), (5, 8, 8)]
+)
+def test_few_records_wait_for_those_that_come_soon(
+    group: Group, source: KafkaSource, there: int, count: int, come: int
+) -> None:
     group.play(source, hands_out(WHOLE))
     group.steps.append(lambda _client: record(0))
-    group.soon = [record(1), record(2)]
-    (delivery,) = source.poll(3, 0).deliveries
-    assert delivery.offsets == [0, 1, 2]
+    group.there = [record(1 + n) for n in range(there)]
+    group.soon = [record(1 + there + n) for n in range(10)]
+    (delivery,) = source.poll(count, 0).deliveries
+    assert delivery.offsets == list(range(come))
 
 
 def test_a_member_that_is_fenced_at_work_ends(group: Group, source: KafkaSource) -> None:
