@@ -1,9 +1,9 @@
 """From a published event to its committed prediction, at a quarter of the saturated rate.
 
-The clock starts when a triple is handed to the publisher's client, which sends it at once, and ends when a reader
-outside with `isolation.level=read_committed` has the prediction: that is after the commit marker, since a broker hands
-nothing of an open transaction to such a reader. (The LogAppendTime of a prediction would be too early, by the rest of
-its transaction.) Publisher, broker, pipeline and reader share one machine, its clock and its cores.
+The clock starts when a triple is handed to the publisher's client, which lingers as the shipped one does, and ends
+when a reader outside with `isolation.level=read_committed` has the prediction: that is after the commit marker, since a
+broker hands nothing of an open transaction to such a reader. (The LogAppendTime of a prediction would be too early, by
+the rest of its transaction.) Publisher, broker, pipeline and reader share one machine, its clock and its cores.
 
 The yardstick is a bare transaction in the same run: 64 records and the offsets of the sources' partitions, from
 `begin_transaction` to the return of `commit_transaction`.
