@@ -22,7 +22,10 @@ from pipeline.model.watched import WatchedPredictor
 from pipeline.settings import ModelSettings, Settings
 from pipeline.telemetry import metrics
 from pipeline.telemetry.health import Health
+from pipeline.telemetry.logs import logger
 from pipeline.telemetry.tracing import Tracer
+
+_log = logger(__name__)
 
 
 def fusion_consumer(
@@ -95,6 +98,7 @@ def _warm_runtime(settings: Settings, bundle: Bundle, health: Health) -> Runtime
         compile_network=settings.optimization.enable_model_compilation,
     )
     runtime.warm_up()
+    _log.info("model warm", model=manifest.name, version=manifest.version, device=str(runtime.device))
     health.note("model", f"The model {manifest.name} {manifest.version} is loaded and warm on {runtime.device}.")
     if runtime.device.type == "cuda":
         metrics.watch_gpu(str(runtime.device), partial(gpu.memory, runtime.device))

@@ -6,6 +6,7 @@ thread of its own, and hand their results back.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence, Sized
+from functools import partial
 from itertools import chain, compress
 
 import numpy as np
@@ -166,9 +167,9 @@ class FusionConsumer(PartitionListener):
     # 5. What comes out is booked, and committed together with the positions of the records it accounts for.
 
     def _publish(self, moments: Sequence[Moment], probabilities: Probabilities) -> None:
-        outputs, latencies_ms = self._outputs.predictions(moments, probabilities)
-        self._vitals.published(moments, latencies_ms)
-        self._ledger.book_all(moments, outputs)
+        outputs, newest_ms = self._outputs.predictions(moments, probabilities)
+        self._vitals.published(moments)
+        self._ledger.book_all(moments, outputs, committed=partial(self._vitals.committed, moments, newest_ms))
 
     def _set_aside(self, lane: Lane, records: Sequence[Record], reason: Reason, detail: str) -> None:
         for record in records:

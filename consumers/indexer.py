@@ -150,6 +150,8 @@ class Indexer:
                     results["later"] += 1
                     again.append(entry)
                     why = why or why_later
+        if rejected := results["rejected"]:
+            _log.warning("documents rejected: they are dead letters", documents=rejected)
         for result, documents in results.items():
             metrics.DOCUMENTS.labels(result).inc(documents)
         if again:
@@ -215,6 +217,7 @@ def build(settings: Settings, health: Health | None = None, tracer: Tracer | Non
 
     health = health or Health()
     health.probe("elasticsearch", ElasticsearchProbe(client, elasticsearch.url))
-    subscriber = WatchedSubscriber(KafkaSubscriber(kafka, f"{kafka.group}-indexer", topics.predictions), health)
+    member = KafkaSubscriber(kafka, f"{kafka.group}-indexer", topics.predictions)
+    subscriber = WatchedSubscriber(member, health, "Kafka or Elasticsearch")
     write = TracedBulk(Bulk(client, elasticsearch.url).write, tracer or PassedOn()).write
     return Indexer(settings, codec(kafka, topics), subscriber, write, deliver)

@@ -17,6 +17,7 @@ from pipeline.telemetry import metrics
 REFRESH_MS = 1_000
 _LANE, _FRESH, _VALUE = attrgetter("lane"), attrgetter("fresh"), attrgetter("value")
 MAX_ABORTS_IN_A_ROW = 20
+Receipt = Callable[[], None]
 
 
 class Ledger:
@@ -35,6 +36,8 @@ class Ledger:
         self._committer = committer
         self._commit_min_ms = commit_min_ms
         self._booked: list[Output] = []
+        self._receipts: list[Receipt] = []
+        self._on_their_way: list[Receipt] = []
         self._last_commit_ms = 0
         self._aborts_in_a_row = 0
 
@@ -53,9 +56,16 @@ class Ledger:
         lane.finish(modality, [message.offset])
         self._lanes.let_go(len(message.value or b""))
 
-    def book_all(self, moments: Sequence[Moment], outputs: Sequence[Output]) -> None:
-        """Books an output for each of these moments; it accounts for the moment's fresh records."""
+    def book_all(self, moments: Sequence[Moment], outputs: Sequence[Output], committed: Receipt) -> None:
+        """Books an output for each of these moments; it accounts for the moment's fresh records.
+
+        Args:
+            moments: what was answered.
+            outputs: the answers.
+            committed: is called when they are.
+        """
         self._booked += outputs
+        self._receipts.append(committed)
         for lane, run in groupby(moments, key=_LANE):
             records = list(chain.from_iterable(map(_FRESH, run)))
             for modality in Modality:
@@ -82,7 +92,7 @@ class Ledger:
 
     def forget(self) -> None:
         """Drops what is booked and waits for the commit on its way, whatever becomes of it."""
-        self._booked = []
+        self._booked, self._receipts = [], []
         with suppress(AbortNeeded):
             self._settle(wait=True)
 
@@ -95,6 +105,7 @@ class Ledger:
         if not offsets:
             return
         outputs, self._booked = self._booked, []
+        self._on_their_way, self._receipts = self._receipts, []
         self._last_commit_ms = now_ms
         self._committer.submit(Transaction(outputs, offsets, group()))
 
@@ -110,3 +121,5 @@ class Ledger:
         if through:
             metrics.TRANSACTIONS.labels("committed").inc()
             self._aborts_in_a_row = 0
+            for committed in self._on_their_way:
+                committed()

@@ -109,7 +109,9 @@ class OutputBuilder:
     def predictions(
         self, moments: Sequence[Moment], probabilities: npt.NDArray[np.float32]
     ) -> tuple[list[Output], npt.NDArray[np.int64]]:
-        """Returns the predictions for moments of which the model has used all records, and their latencies in ms.
+        """Returns the predictions for moments of which the model has used all records.
+
+        Beside them, the broker's timestamps, in ms, of the newest record of each.
 
         Args:
             moments: what was classified.
@@ -122,7 +124,7 @@ class OutputBuilder:
         outputs = list(map(_output, zip(repeat(topic), columns.keys, values, repeat(()), strict=False)))
         if with_headers:
             outputs = with_contexts(outputs, moments, self._tracer, now_ms)
-        return outputs, columns.latencies_ms
+        return outputs, now_ms - columns.latencies_ms
 
     def dead_letter(self, message: Message, reason: Reason, detail: str) -> Output:
         """Returns the dead letter of a source record; a value over the limit is left out of it."""

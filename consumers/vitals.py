@@ -1,12 +1,12 @@
 """The fusion program's vital signs: what flows is counted by the batch, what stands is sampled once a second."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Sized
 
 import numpy as np
 import numpy.typing as npt
 
+from consumers.commits import CommitWatch
 from consumers.lanes import Lanes
 from consumers.outputs import Moment
 from pipeline.events.records import Modality, Reason
@@ -17,7 +17,6 @@ from pipeline.telemetry.clock import wall_ms
 from pipeline.telemetry.health import Health
 
 EVERY_MS = 1_000
-STUCK_S = 60.0
 
 
 class Vitals:
@@ -49,7 +48,7 @@ class Vitals:
         self._clock_ms = clock_ms
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._sampled_ms: int | None = None
-        self._behind_since_s: float | None = None
+        self._commits = CommitWatch(health, "Kafka or the model")
 
     # What flows.
 
@@ -62,9 +61,9 @@ class Vitals:
         metrics.BATCH_SIZE.observe(samples)
         metrics.QUEUE_WAIT.labels("batch").observe(waited_ms / 1_000)
 
-    def published(self, moments: Sequence[Moment], latencies_ms: npt.NDArray[np.int64]) -> None:
-        """Predictions from all records of these moments are booked, so long after the newest of each came."""
-        metrics.note_predictions([len(moment.records) for moment in moments], latencies_ms)
+    def published(self, moments: Sequence[Moment]) -> None:
+        """Predictions from all records of these moments are booked."""
+        metrics.note_predictions([len(moment.records) for moment in moments])
         others = [moment for moment in moments if len(moment.fresh) < len(Modality)]
         for modality in Modality:
             self._outcomes[self._lanes.topic(modality), "joined"] += len(moments) - len(others)
@@ -72,6 +71,10 @@ class Vitals:
             outcome = "amended" if moment.amends else "partial"
             for record in moment.fresh:
                 self._outcomes[self._lanes.topic(record.modality), outcome] += 1
+
+    def committed(self, moments: Sequence[Moment], newest_ms: npt.NDArray[np.int64]) -> None:
+        """The predictions from these moments are committed; the newest record of each came at such a time."""
+        metrics.note_latencies([len(moment.records) for moment in moments], self._clock_ms() - newest_ms)
 
     def set_aside(self, topic: str, reason: Reason) -> None:
         """A dead letter for a record of a topic is booked."""
@@ -122,21 +125,7 @@ class Vitals:
             "lag",
             f"{records:,} records are still to be read; the slowest watermark is {slowest_s:.1f} s behind the clock.",
         )
-        self._note_commits(records)
-
-    def _note_commits(self, records: int) -> None:
-        now_s, last_s = time.monotonic(), self._committer.last_commit_s
-        if not records:
-            self._behind_since_s = None
-        elif self._behind_since_s is None:
-            self._behind_since_s = now_s
-        ago = "None has gone through yet" if last_s is None else f"The last one went through {now_s - last_s:.1f} s ago"
-        stuck_s = now_s - max(self._behind_since_s or now_s, last_s or 0.0)
-        if stuck_s < STUCK_S:
-            self._health.note("commits", f"{ago}.")
-        else:
-            says = f"{ago}, and {records:,} records wait: see the log for what Kafka or the model says."
-            self._health.note("commits", says, ok=False)
+        self._commits.look(self._committer.last_commit_s, f"{records:,} records wait" if records else None)
 
     def _note_assignment(self) -> None:
         numbers = sorted(self._lanes.held)

@@ -1,15 +1,16 @@
 """A subscriber whose lag, assignment and commits are shown as metrics and health."""
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+from consumers.commits import CommitWatch
 from pipeline.kafka.contract import Message, TopicPartition
 from pipeline.kafka.subscriber import Subscriber
 from pipeline.telemetry import metrics
-from pipeline.telemetry.clock import monotonic_ms
 from pipeline.telemetry.health import Health
 
-EVERY_MS = 1_000
+EVERY_S = 1.0
 
 
 class Measurable(Subscriber, Protocol):
@@ -28,15 +29,20 @@ class WatchedSubscriber:
     Args:
         subscriber: the member of the group.
         health: is told of every poll, and once a second how things stand.
-        clock_ms: a monotonic clock.
+        suspects: whose fault it may be that nothing is committed, for a sentence.
+        clock_s: a monotonic clock.
     """
 
-    def __init__(self, subscriber: Measurable, health: Health, clock_ms: Callable[[], int] = monotonic_ms) -> None:
+    def __init__(
+        self, subscriber: Measurable, health: Health, suspects: str, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._subscriber = subscriber
         self._health = health
-        self._clock_ms = clock_ms
-        self._sampled_ms: int | None = None
-        self._last_commit_ms: int | None = None
+        self._commits = CommitWatch(health, suspects, clock_s)
+        self._clock_s = clock_s
+        self._sampled_s: float | None = None
+        self._last_commit_s: float | None = None
+        self._is_owing = False
 
     @property
     def generation(self) -> int:
@@ -48,18 +54,19 @@ class WatchedSubscriber:
         messages = self._subscriber.poll(count, timeout_s)
         if messages:
             metrics.RECORDS.labels(messages[0].topic).inc(len(messages))
+            self._is_owing = True
         self._health.beat()
-        now_ms = self._clock_ms()
-        if self._sampled_ms is None or now_ms - self._sampled_ms >= EVERY_MS:
-            self._sampled_ms = now_ms
-            self._sample(now_ms)
+        now_s = self._clock_s()
+        if self._sampled_s is None or now_s - self._sampled_s >= EVERY_S:
+            self._sampled_s = now_s
+            self._sample()
         return messages
 
     def commit(self, following: Mapping[TopicPartition, int]) -> None:
         """Commits."""
         self._subscriber.commit(following)
         if following:
-            self._last_commit_ms = self._clock_ms()
+            self._last_commit_s, self._is_owing = self._clock_s(), False
             metrics.LAST_COMMIT.set_to_current_time()
 
     def pause(self) -> None:
@@ -74,7 +81,7 @@ class WatchedSubscriber:
         """Ends the membership."""
         self._subscriber.close()
 
-    def _sample(self, now_ms: int) -> None:
+    def _sample(self) -> None:
         held, backlog = self._subscriber.assigned(), self._subscriber.backlog()
         metrics.CONSUMER_LAG.replace({(w.topic, str(w.partition)): records for w, records in backlog.items()})
         if held is None:
@@ -82,8 +89,4 @@ class WatchedSubscriber:
         else:
             self._health.note("assignment", f"{len(held)} partitions are held.")
         self._health.note("lag", f"{sum(backlog.values()):,} records are still to be read.")
-        if self._last_commit_ms is None:
-            self._health.note("commits", "None has gone through yet.")
-        else:
-            ago_s = (now_ms - self._last_commit_ms) / 1_000
-            self._health.note("commits", f"The last one went through {ago_s:.1f} s ago.")
+        self._commits.look(self._last_commit_s, "what was read last waits" if self._is_owing else None)

@@ -18,6 +18,7 @@ from consumers.board.web import web_app
 from pipeline.kafka.admin import TopicAdmin
 from pipeline.search.client import connect
 from pipeline.search.queries import PredictionSearch
+from pipeline.search.reachability import ElasticsearchProbe
 from pipeline.settings import BoardSettings, Settings
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
@@ -54,7 +55,9 @@ class Board:
         self._feed = Feed(quick, Outlet(self._hub.say, self._hub.show), health)
         lanes = LaneQueries(quick, admin.offset_metadata_bytes() - 1)
         self._watch = Watch(lanes.look, self._hub.say)
-        predictions = PredictionSearch(connect(quick.elasticsearch), quick.elasticsearch)
+        elasticsearch = connect(quick.elasticsearch)
+        health.probe("elasticsearch", ElasticsearchProbe(elasticsearch, quick.elasticsearch.url))
+        predictions = PredictionSearch(elasticsearch, quick.elasticsearch)
         app = web_app(self._hub, predictions.search, _names(settings.board))
         # Nothing is logged of requests: `board` lines of our own say what is notable.
         self._server = uvicorn.Server(

@@ -11,17 +11,20 @@ import faust
 from faust.types import EventT
 from faust.web import Request, View
 
+from consumers.commits import CommitWatch
 from consumers.streaming.configuration import Names, configured
 from consumers.streaming.handler import Handler
+from consumers.streaming.transport import CommittedConsumer
 from pipeline.kafka.contract import Message
 from pipeline.kafka.errors import Fatal, KafkaFailure
 from pipeline.settings import Settings
-from pipeline.telemetry import logs
+from pipeline.telemetry import logs, metrics
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
 
 VIEW_PATH = "/statistics"
 TICK_S = 0.1
+SAMPLE_S = 1.0
 LEAST_PATIENCE_S = 60.0
 MOST_ASSIGNMENTS = 8
 RAW: faust.Schema[bytes, bytes] = faust.Schema(
@@ -67,6 +70,9 @@ class Stream:
         self._interval_s = settings.statistics.publish_ms / 1_000
         self._session_s = settings.kafka.session_timeout_ms / 1_000
         self._patience_s = max(2 * self._session_s, LEAST_PATIENCE_S)
+        self._commits = CommitWatch(health, "Kafka or Faust")
+        self._last_step_s: float | None = None
+        self._is_owing = False
         self._received: list[EventT[Any]] = []
         self._at_work = False
         self._failure: Exception | None = None
@@ -98,6 +104,7 @@ class Stream:
     async def _run(self, stop: threading.Event) -> None:
         app = self._app
         awake = asyncio.ensure_future(self._stay_awake(stop))
+        sampling = asyncio.ensure_future(self._keep_sampling())
         starting = asyncio.ensure_future(app.start())
         try:
             await asyncio.wait({awake, starting}, return_when=asyncio.FIRST_COMPLETED)
@@ -106,8 +113,8 @@ class Stream:
                 _log.info("web view", address=f"http://{app.conf.web_host}:{app.conf.web_port}{VIEW_PATH}")
                 await self._work(awake)
         finally:
-            starting.cancel()
-            awake.cancel()
+            for task in (starting, awake, sampling):
+                task.cancel()
             await app.stop()
         if (failure := self._failure or app.crash_reason) is not None:
             raise failure
@@ -120,6 +127,17 @@ class Stream:
             self._check_assigned()
             self._awake_s = time.monotonic()
             self._health.beat()
+
+    async def _keep_sampling(self) -> None:
+        """Shows how much is still to be read, and whether steps go through."""
+        while True:
+            await asyncio.sleep(SAMPLE_S)
+            self._commits.look(self._last_step_s, "what was read last waits" if self._is_owing else None)
+            consumer = self._app.consumer
+            if self._at_work and isinstance(consumer, CommittedConsumer):
+                backlog = consumer.backlog()
+                metrics.CONSUMER_LAG.replace({(tp.topic, str(tp.partition)): n for tp, n in backlog.items()})
+                self._health.note("lag", f"{sum(backlog.values()):,} records are still to be read.")
 
     def _check_awake(self) -> None:
         away_s = time.monotonic() - self._awake_s
@@ -177,6 +195,8 @@ class Stream:
         self._at_work = self._is_assigned = False
         self._unassigned_s = time.monotonic()
         self._received.clear()
+        self._is_owing = False
+        metrics.CONSUMER_LAG.replace({})
         self._health.note("assignment", "The group is handing out the partitions anew.", ok=False)
 
     async def _receive(self, stream: Any) -> None:
@@ -189,6 +209,7 @@ class Stream:
                 self._failure = error
                 raise
             self._received.append(event)
+            self._is_owing = True
 
     async def _step(self) -> None:
         if not self._at_work:
@@ -201,6 +222,9 @@ class Stream:
         await self._sent(self._keep(name.encode(), None) for name in step.forgotten)
         for event in received:
             event.ack()
+        if received:
+            self._last_step_s, self._is_owing = time.monotonic(), bool(self._received)
+            metrics.LAST_COMMIT.set_to_current_time()
 
     def _keep(self, name: bytes, content: bytes | None) -> Any:
         if content is None:

@@ -77,6 +77,15 @@ class CommittedConsumer(Consumer):
         active_now = set(active_partitions)
         return await super()._getmany(active_now, timeout) if active_now else {}
 
+    def backlog(self) -> dict[TP, int]:
+        """Returns how many records of each partition of the source are still to be fetched, as of its last fetch.
+
+        Faust knows the last record that it was given, behind which there are the markers of transactions.
+        """
+        thread = self._thread
+        assert isinstance(thread, CommittedConsumerThread)
+        return {where: records for where, records in thread.backlog().items() if where.topic == self.transport.source}
+
     async def verify_all_partitions_active(self) -> None:
         """Does nothing: Faust's watch for stalled partitions takes transaction markers for records never processed."""
 
@@ -88,6 +97,18 @@ class CommittedConsumerThread(AIOKafkaConsumerThread):
         client = super()._create_worker_consumer(transport)
         client._isolation_level = "read_committed"
         return client
+
+    def backlog(self) -> dict[TP, int]:
+        """Returns how many records of each assigned partition are still to be fetched, as of its last fetch."""
+        assigned = self._ensure_consumer()._subscription.subscription.assignment
+        if assigned is None:
+            return {}
+        states = {TP(*where): assigned.state_value(where) for where in assigned.tps}
+        return {
+            where: max(0, state.highwater - state.position)
+            for where, state in states.items()
+            if state.has_valid_position and state.highwater is not None
+        }
 
 
 CommittedTransport.Consumer = CommittedConsumer

@@ -51,7 +51,7 @@ class KafkaSource:
         self._properties = _properties(kafka)
         self._is_cut_off = False
         self._torn_in_a_row = 0
-        self._starts: Mapping[TopicPartition, int] = {}
+        self._delivered: dict[TopicPartition, int] = {}
         self._consumer = self._join()
 
     def poll(self, count: int, timeout_s: float) -> Arrivals:
@@ -80,6 +80,7 @@ class KafkaSource:
         if self._handed_out is not None:
             self._take(self._handed_out)
             return Arrivals()
+        self._delivered |= {TopicPartition(end.topic, end.partition): end.offset for end in brought.ends}
         self._is_cut_off = self._is_cut_off and not brought.deliveries
         self._silence.note(brought)
         self._silence.look(self._questions.end)
@@ -101,7 +102,7 @@ class KafkaSource:
 
     def backlog(self) -> Mapping[TopicPartition, int]:
         """Returns how many records of each assigned partition are still to be delivered, as of its last fetch."""
-        return backlog(self._consumer, self._starts)
+        return backlog(self._consumer, self._delivered)
 
     def rewind(self) -> None:
         """Hands everything that is assigned to the listener again, from what is committed now; nothing stays paused."""
@@ -169,20 +170,22 @@ class KafkaSource:
             return
         self._torn_in_a_row = 0
         starts = self._listener.assigned(self._questions.starts(partitions))
-        self._starts = {where: self._questions.still_there(where, offset) for where, offset in starts.items()}
-        taken = [ClientTopicPartition(where.topic, where.partition, offset) for where, offset in self._starts.items()]
+        self._delivered = {where: self._questions.still_there(where, offset) for where, offset in starts.items()}
+        taken = [ClientTopicPartition(at.topic, at.partition, offset) for at, offset in self._delivered.items()]
         self._consumer.assign(taken)
-        self._silence.begin(self._starts)
+        self._silence.begin(self._delivered)
 
     def _is_torn(self, partitions: list[ClientTopicPartition]) -> bool:
         topics_of = Counter(partition.partition for partition in partitions)
         return any(topics < len(self._sources) for topics in topics_of.values())
 
     def _on_revoke(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
+        _log.info("lanes revoked", lanes=sorted({partition.partition for partition in partitions}))
         self._listener.revoked()
         self._let_go(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[ClientTopicPartition]) -> None:
+        _log.warning("lanes lost", lanes=sorted({partition.partition for partition in partitions}))
         self._cut_off()
         self._listener.lost()
         self._let_go(consumer, partitions)

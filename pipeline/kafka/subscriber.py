@@ -1,5 +1,6 @@
 """A group member that reads one topic at least once: what is done is committed, what is not comes again."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
@@ -77,6 +78,7 @@ class KafkaSubscriber:
         self._paused = False
         self._generation = 0
         self._assigned: set[TopicPartition] = set()
+        self._delivered: dict[TopicPartition, int] = {}
         self._has_assignment = False
         try:
             self._consumer = Consumer(_properties(settings, group))
@@ -91,14 +93,18 @@ class KafkaSubscriber:
 
     def poll(self, count: int, timeout_s: float) -> Sequence[Message]:
         """Returns records; rebalances happen in here."""
-        try:
-            first = self._consumer.poll(timeout_s)
-            # consume() waits its whole timeout for a full batch, so the rest is asked for without one.
-            rest = self._consumer.consume(count - 1, 0) if first is not None and count > 1 else []
-        except KafkaException as error:
-            raise translated(error, f"consuming {self._topic}") from error
-        arrived = [first, *rest] if first is not None else rest
-        return [received(message) for message in arrived if self._is_record(message)]
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                first = self._consumer.poll(max(0.0, deadline - time.monotonic()))
+                # consume() waits its whole timeout for a full batch, so the rest is asked for without one.
+                rest = self._consumer.consume(count - 1, 0) if first is not None and count > 1 else []
+            except KafkaException as error:
+                raise translated(error, f"consuming {self._topic}") from error
+            if first is None:
+                return []
+            if records := [received(message) for message in (first, *rest) if self._is_record(message)]:
+                return records
 
     def commit(self, following: Mapping[TopicPartition, int]) -> None:
         """Commits those of the partitions still held."""
@@ -127,7 +133,7 @@ class KafkaSubscriber:
 
     def backlog(self) -> Mapping[TopicPartition, int]:
         """Returns how many records of each partition held are still to be delivered, as of its last fetch."""
-        return backlog(self._consumer)
+        return backlog(self._consumer, self._delivered)
 
     def pause(self) -> None:
         """Stops delivery; a rebalance does not start it again."""
@@ -146,6 +152,9 @@ class KafkaSubscriber:
     def _is_record(self, message: ClientMessage) -> bool:
         if (error := message.error()) is None:
             return True
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._delivered[TopicPartition(message.topic() or "", message.partition() or 0)] = message.offset() or 0
+            return False
         # A fatal error comes once, as a message whose own fatal() is False, then silence.
         if error.code() == KafkaError._FATAL:
             because = error.str().rsplit("error: ", 1)[-1]
@@ -170,6 +179,7 @@ class KafkaSubscriber:
     def _on_revoke(self, consumer: Consumer, _partitions: list[ClientTopicPartition]) -> None:
         self._generation += 1
         self._assigned, self._has_assignment = set(), False
+        self._delivered.clear()
         consumer.unassign()
 
 
@@ -191,5 +201,6 @@ def _properties(settings: KafkaSettings, group: str) -> Properties:
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
         "fetch.queue.backoff.ms": 10,
     }

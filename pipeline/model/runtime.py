@@ -15,8 +15,10 @@ from pipeline.model.cuda import CudaEngine
 from pipeline.model.engines import CpuEngine, Engine, Flight, Logits
 from pipeline.model.errors import DeviceUnavailable, InferenceFailed
 from pipeline.model.samples import Sample
+from pipeline.telemetry.logs import logger
 
 Probabilities = npt.NDArray[np.float32]
+_log = logger(__name__)
 
 
 class Pending:
@@ -170,6 +172,7 @@ class Runtime:
             self._engine.land()
         self._engine = None
         self.batch_size //= 2
+        _log.warning("out of memory: batch halved", device=str(self.device), batch_size=self.batch_size)
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

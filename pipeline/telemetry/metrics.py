@@ -4,6 +4,7 @@ Nothing here is called for a single record: what flows is counted by the batch, 
 queues) is sampled once a second by `consumers.vitals`.
 """
 
+from collections import Counter as Counted
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -68,7 +69,7 @@ def _histogram(name: str, unit: str, meaning: str, steps: Sequence[float], *labe
 
 # What flows.
 RECORDS = _counter(
-    "trimodal_records_total", "records", "Source records read; those read again after a restart too.", "topic"
+    "trimodal_records_total", "records", "Records read of a topic; those read again after a restart too.", "topic"
 )
 OUTCOMES = _counter(
     "trimodal_outcomes_total",
@@ -87,7 +88,7 @@ _row(
     "histogram",
     "trimodal_latency_seconds",
     "seconds",
-    "From the broker's timestamp of a prediction's newest source record to its answer.",
+    "From the broker's timestamp of a prediction's newest source record to its commit.",
     ("inputs",),
 )
 LATENCY = BatchHistogram(TABLE[-1].name, TABLE[-1].meaning, TABLE[-1].labels, _SECONDS, REGISTRY)
@@ -214,13 +215,17 @@ def note_build(program: str, model: str = "", model_version: str = "", device: s
     BUILD.replace({(program, _own_version(), model, model_version, device): 1})
 
 
-def note_predictions(inputs: Sequence[int], latencies_ms: npt.NDArray[np.int64]) -> None:
-    """Predictions from so many inputs each were handed to a transaction, so long after the newest input came."""
+def note_predictions(inputs: Sequence[int]) -> None:
+    """Predictions from so many inputs each were handed to a transaction."""
+    for count, predictions in Counted(inputs).items():
+        PREDICTIONS.labels(str(count)).inc(predictions)
+
+
+def note_latencies(inputs: Sequence[int], latencies_ms: npt.NDArray[np.int64]) -> None:
+    """Predictions from so many inputs each were committed, so long after the newest input came."""
     counts = np.asarray(inputs)
     for count in np.unique(counts).tolist():
-        latencies_s = latencies_ms[counts == count] / 1_000
-        PREDICTIONS.labels(str(count)).inc(len(latencies_s))
-        LATENCY.observe(latencies_s, str(count))
+        LATENCY.observe(latencies_ms[counts == count] / 1_000, str(count))
 
 
 def note_outcomes(outcomes: Mapping[tuple[str, str], int]) -> None:

@@ -12,12 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from pipeline.telemetry.logs import logger
+
 EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
+_log = logger(__name__)
 
 
 def end_process(doing: str, after_s: float) -> None:
-    """Prints the stacks of all threads and ends the process at once."""
-    sys.stderr.write(f"watchdog: {doing} has not come back for {after_s:.0f} s; ending this process.\n")
+    """Says so in the log, prints the stacks of all threads and ends the process at once."""
+    _log.critical("watchdog ends this process", doing=doing, not_back_for_s=round(after_s))
     sys.stderr.flush()
     faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
     os._exit(EXIT_CODE)

@@ -18,8 +18,10 @@ from tests.bench.indexer import told
 class Timed(WatchedSubscriber):
     """Takes the time of the first record, and stops after the last commit."""
 
-    def __init__(self, predictions: int, stop: threading.Event, subscriber: Measurable, health: Health) -> None:
-        super().__init__(subscriber, health)
+    def __init__(
+        self, predictions: int, stop: threading.Event, subscriber: Measurable, health: Health, suspects: str
+    ) -> None:
+        super().__init__(subscriber, health, suspects)
         self._predictions = predictions
         self._stop = stop
         self._begin_s = 0.0

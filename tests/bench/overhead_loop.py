@@ -41,7 +41,10 @@ class Mute(Vitals):
     def left_for_model(self, samples: int, waited_ms: int) -> None:
         """Does nothing."""
 
-    def published(self, moments: Sequence[Moment], latencies_ms: npt.NDArray[np.int64]) -> None:
+    def published(self, moments: Sequence[Moment]) -> None:
+        """Does nothing."""
+
+    def committed(self, moments: Sequence[Moment], newest_ms: npt.NDArray[np.int64]) -> None:
         """Does nothing."""
 
     def set_aside(self, topic: str, reason: Reason) -> None:

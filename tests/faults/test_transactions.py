@@ -57,7 +57,7 @@ def test_call_that_never_returns_ends_the_process(scenario: NewScenario) -> None
         assert hanging.wait(timeout=30) == EXIT_CODE
         replica = here.replica("a")
     here.conclude()
-    assert "watchdog: committing has not come back for 7 s" in here.log("a")
+    assert re.search(r'"doing": "committing", "not_back_for_s": 7, .*"watchdog ends this process"', here.log("a"))
     assert "Thread 0x" in here.log("a")
     assert re.search(r'kafka/sink.py", line \d+ in commit', here.log("a"))
     here.stop(replica)

@@ -96,6 +96,13 @@ def test_killed_in_a_window_again_and_again_it_goes_on_where_it_was(place: Stati
         await_equal(lambda: place.counts(TEN_S), {(NOON_MS, "7", "SIS"): published + 100})
         await_equal(lambda: place.counts(MINUTE), {(NOON_MS, "7", "SIS"): published + 100})
         assert place.view()["statistics"][0]["count"] == published + 100
+        later_ms = NOON_MS + 2 * place.settings.statistics.keep_ms
+        place.publish(a_prediction(number, event_time_ms=later_ms) for number in range(-100, 0))
+        await_equal(lambda: place.counts(TEN_S).get((later_ms, "7", "SS")), 100)
+    with place.running():
+        place.publish([a_prediction(published + 100, modalities=ALL)])
+        place.await_log("predictions not counted", 1)
+        assert place.counts(TEN_S)[NOON_MS, "7", "SIS"] == published + 100, "it was late"
 
 
 @pytest.fixture

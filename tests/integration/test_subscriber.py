@@ -2,6 +2,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from confluent_kafka import Producer
 
 from pipeline.kafka.contract import Message, TopicPartition
 from pipeline.kafka.errors import Fatal
@@ -55,6 +56,26 @@ def test_poll_returns_what_is_there_without_waiting_for_a_full_batch(workplace: 
     started_s = time.monotonic()
     assert len(subscriber.poll(1_000, 20.0)) == 1
     assert time.monotonic() - started_s < 10
+    subscriber.close()
+
+
+def test_the_markers_of_transactions_are_no_backlog(workplace: Workplace) -> None:
+    kafka, topic = workplace.settings.kafka, workplace.settings.topics.predictions
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": topic})
+    producer.init_transactions()
+    producer.begin_transaction()
+    for partition in range(workplace.settings.topics.partitions):
+        producer.produce(topic, b"", partition=partition)
+    producer.commit_transaction()
+    subscriber = _subscriber(workplace)
+    polled(subscriber, 1)
+    assert sum(subscriber.backlog().values()) > 0
+    polled(subscriber, COUNT + workplace.settings.topics.partitions - 1)
+    for _ in attempts():
+        subscriber.poll(1, 0.05)
+        if not any(subscriber.backlog().values()):
+            break
+    assert set(subscriber.backlog().values()) == {0}
     subscriber.close()
 
 

@@ -1,9 +1,10 @@
 """What works beside the fusion consumer, without a will of its own: a test decides when it gets on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.kafka.committer import Committer
-from pipeline.kafka.contract import Sink, Transaction
+from pipeline.kafka.contract import Output, Sink, Transaction
 from pipeline.kafka.errors import KafkaFailure
 from pipeline.model.inference import Inference
 from tests.support.fusion import Replica
@@ -25,6 +26,11 @@ class SteppedCommitter(Committer):
     def busy(self) -> bool:
         """Whether a transaction is on its way, or its end has not been told yet."""
         return self._transaction is not None
+
+    @property
+    def outputs(self) -> Sequence[Output]:
+        """Of the transaction on its way."""
+        return self._transaction.outputs if self._transaction else ()
 
     def submit(self, transaction: Transaction) -> None:
         """Takes a transaction."""

@@ -11,6 +11,7 @@ from pipeline.kafka.errors import KafkaFailure, Retriable
 from pipeline.search.bulk import Backoff, Indexed, Outcome, Rejected
 from pipeline.search.documents import Document
 from pipeline.settings import ElasticsearchSettings, Settings
+from pipeline.telemetry.metrics import REGISTRY
 from tests.support.predictions import a_prediction
 
 TOPIC = "predictions"
@@ -131,6 +132,23 @@ def test_all_are_indexed_and_committed_in_full_batches() -> None:
     assert world.broker.committed == 25
     assert world.letters == []
     assert world.broker.is_closed
+
+
+def test_what_elasticsearch_says_is_counted() -> None:
+    def counted() -> list[float]:
+        documents = [
+            ("trimodal_documents_total", {"result": result}) for result in ("created", "known", "rejected", "later")
+        ]
+        samples = [
+            *documents,
+            ("trimodal_bulk_seconds_count", {}),
+            ("trimodal_dead_letters_total", {"reason": "REJECTED"}),
+        ]
+        return [REGISTRY.get_sample_value(*sample) or 0 for sample in samples]
+
+    before = counted()
+    World(values(4) * 2, {"digit-1": [NEVER], "digit-2": [BUSY]}).run()
+    assert [after - then for then, after in zip(before, counted(), strict=True)] == [4, 3, 1, 1, 2, 1]
 
 
 def test_what_is_rejected_becomes_a_dead_letter_and_the_rest_is_indexed() -> None:

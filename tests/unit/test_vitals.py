@@ -4,15 +4,17 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from consumers.vitals import EVERY_MS, STUCK_S
+from consumers.commits import STUCK_S
+from consumers.vitals import EVERY_MS
 from pipeline.events.records import Modality
 from pipeline.join.partitioner import partition_of
 from pipeline.kafka.contract import Committed, TopicPartition
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.metrics import REGISTRY
 from tests.support.events import encoded
-from tests.support.fusion import NOW_MS, Replica, accounted, expected, publish, replica, run_until
+from tests.support.fusion import NOW_MS, Beside, Replica, accounted, expected, publish, replica, run_until
 from tests.support.memory import MemoryBroker
+from tests.support.stepped import SteppedCommitter
 
 SPEECH, IMAGE, SENSOR = Modality
 
@@ -64,6 +66,30 @@ def test_every_record_is_counted_by_topic_and_outcome(broker: MemoryBroker, fusi
         ("image", "INCOMPLETE"): 1,
         ("image", "UNDECODABLE"): 1,
     }
+
+
+def test_latency_ends_with_the_commit(broker: MemoryBroker) -> None:
+    one = replica(broker, beside=Beside(committer=SteppedCommitter))
+    committer = one.committer
+    assert isinstance(committer, SteppedCommitter)
+    publish(broker, b"a", SPEECH, IMAGE, SENSOR)
+    newest_ms = broker.records("sensor")[0].timestamp_ms
+    before = latencies()
+    while not committer.outputs:
+        committer.advance()
+        one.step()
+    assert latencies() == before, "nothing is committed yet"
+    one.vitals._clock_ms = lambda: newest_ms + 7_000
+    while committer.outputs:
+        committer.advance()
+        one.step()
+    assert latencies() == pytest.approx((before[0] + 1, before[1] + 7))
+    one.crash()
+
+
+def latencies() -> tuple[float, float]:
+    count, total = (value(f"trimodal_latency_seconds_{what}", inputs="3") or 0.0 for what in ("count", "sum"))
+    return count, total
 
 
 def test_what_stands_is_sampled(broker: MemoryBroker, fusion: Replica) -> None:
@@ -141,12 +167,12 @@ def test_a_replica_that_stands_by_is_ready(broker: MemoryBroker, health: Health)
 
 
 def test_records_that_wait_without_a_commit_are_no_good_sign(
-    broker: MemoryBroker, fusion: Replica, health: Health, monkeypatch: pytest.MonkeyPatch
+    broker: MemoryBroker, fusion: Replica, health: Health
 ) -> None:
     publish(broker, b"a", SPEECH, IMAGE, SENSOR)
     settle(broker, fusion)
     now_s = [fusion.committer.last_commit_s or 0.0]
-    monkeypatch.setattr("consumers.vitals.time.monotonic", lambda: now_s[0])
+    fusion.vitals._commits._clock_s = lambda: now_s[0]
     now_s[0] += 1_000
     fusion.vitals.watch(now_ms=10**9)
     assert health.deep().findings["commits"].ok, "nothing was there to commit"

@@ -1,5 +1,6 @@
 """The watchdog: quiet when calls come back, fatal when one does not."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -34,7 +35,10 @@ def test_a_call_that_does_not_come_back_is_reported() -> None:
 
 HANGING = """
 import threading
+from pipeline.settings import MonitoringSettings
+from pipeline.telemetry import logs
 from pipeline.telemetry.watchdog import Watchdog
+logs.configure(MonitoringSettings())
 with Watchdog(0.2).watching("committing"):
     threading.Event().wait()
 """
@@ -43,5 +47,6 @@ with Watchdog(0.2).watching("committing"):
 def test_the_process_ends_with_its_stacks() -> None:
     process = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=60, check=False)
     assert process.returncode == EXIT_CODE
-    assert "committing has not come back" in process.stderr
-    assert 'File "<string>", line 5 in <module>' in process.stderr
+    said, stacks = process.stderr.split("\n", 1)
+    assert json.loads(said) | {"doing": "committing", "level": "critical"} == json.loads(said)
+    assert 'File "<string>", line 8 in <module>' in stacks

@@ -107,6 +107,18 @@ def test_what_is_published(rows: list[str], published: dict[str, int], *, restar
     }
 
 
+def test_model_versions_are_counted_apart() -> None:
+    windows = Windows(SPANS, (0, 1), NO_CLOCK)
+    for number, version in enumerate(["1.0.0", "1.1.0", "1.1.0"]):
+        said = a_prediction(number, event_time_ms=5_000, model_version=version)
+        windows.add(said, 0, number, broker_ms=2**62, now_ms=NO_CLOCK)
+    changes = windows.changes(NO_CLOCK)
+    assert {one.model_version: one.count for one in changes.statistics} == {"1.0.0": 1, "1.1.0": 2}
+    restarted = Windows.restored(SPANS, (0, 1), NO_CLOCK, {**changes.parts, PROGRESS: changes.progress})
+    restarted.changes(NO_CLOCK)
+    assert [(one.model_version, one.count) for one in restarted.shown()] == [("1.0.0", 1), ("1.1.0", 2)] * 2
+
+
 def test_only_what_has_changed_is_published_again() -> None:
     counting = Counting()
     counting.add("0 5 7 sip")
