@@ -20,7 +20,7 @@ DEPTH = {
     "fusion": {"loop", "model", "gpu", "assignment", "lag", "commits", "broker"},
     "indexer": {"loop", "assignment", "lag", "commits", "broker", "elasticsearch"},
     "statistics": {"loop", "assignment", "lag", "commits", "broker"},
-    "board": {"loop", "page", "lanes", "feed", "broker", "elasticsearch"},
+    "board": {"loop", "page", "broker", "elasticsearch"},
 }
 SHOWN: dict[str, list[tuple[str, dict[str, str], float]]] = {
     "fusion": [
