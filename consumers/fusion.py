@@ -27,19 +27,16 @@ from pipeline.kafka.errors import AbortNeeded
 from pipeline.model.batcher import Batcher
 from pipeline.model.inference import Answers, Classified, Classifier, Failed, Probabilities, TooFewInputs
 from pipeline.settings import Settings
-from pipeline.telemetry.clock import monotonic_ms
+from pipeline.telemetry.clock import AttendedClock, monotonic_ms
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
 
-QUIET_POLL_S, BUSY_POLL_S = 0.05, 0.002
+QUIET_POLL_S, BUSY_POLL_S, FINISH_MS = 0.05, 0.002, 15_000
 _log = logger(__name__)
 
 
 class FusionConsumer(PartitionListener):
-    """One replica of the fusion group.
-
-    `connect` makes the source and the committer, given the listener that rebalances are told to.
-    """
+    """One replica of the fusion group; `connect` makes its source and committer, given whom to tell of rebalances."""
 
     def __init__(
         self,
@@ -54,6 +51,7 @@ class FusionConsumer(PartitionListener):
         self._inference = inference
         self._outputs = outputs
         self._lanes = Lanes(settings)
+        self._clock = AttendedClock(monotonic_ms)
         self._poll_size = PollSize()
         self._batcher: Batcher[Moment] = Batcher(settings.serving.batch_size, settings.serving.max_wait_ms)
         self._source, committer = connect(self)
@@ -80,13 +78,14 @@ class FusionConsumer(PartitionListener):
         arrivals = self._source.poll(self._poll_size.records, BUSY_POLL_S if busy else QUIET_POLL_S)
         for topic, deliveries in arrivals.by_topic():
             self._receive(topic, [one for one in deliveries if one.where.partition in self._lanes.held])
-        self._lanes.at_ends(arrivals.ends, monotonic_ms())
-        for lane, outcomes in self._lanes.advance(monotonic_ms()):
+        attended_ms = self._clock.look()
+        self._lanes.at_ends(arrivals.ends, attended_ms)
+        for lane, outcomes in self._lanes.advance(attended_ms):
             self._settle(lane, outcomes)
         self._classify()
         self._conclude(self._inference.results())
         self._ledger.commit_if_due(self._source.group_metadata, monotonic_ms())
-        self._lanes.hold_back(self._source, monotonic_ms(), draining=self._is_draining())
+        self._lanes.hold_back(self._source, attended_ms, draining=self._is_draining() or not self._ledger.is_settled)
         self._vitals.watch(monotonic_ms())
 
     # 1. Records of a topic come in. Those that were finished before a restart are only remembered.
@@ -110,13 +109,13 @@ class FusionConsumer(PartitionListener):
     def _settle(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
         now_ms = monotonic_ms()
         joined = [outcome for outcome in outcomes if isinstance(outcome, Joined)]
-        self._batcher.add([moment_of((lane, key, records, records, False)) for key, records in joined], now_ms)
+        self._batcher.add([moment_of((lane, key, records, records, False, None)) for key, records in joined], now_ms)
         for outcome in outcomes if len(joined) < len(outcomes) else ():
             match outcome:
-                case Partial(key, records):
-                    self._batcher.add([Moment(lane, key, records, fresh=records, amends=False)], now_ms)
-                case Amended(key, records, added):
-                    self._batcher.add([Moment(lane, key, records, fresh=(added,), amends=True)], now_ms)
+                case Partial(key, records, window):
+                    self._batcher.add([Moment(lane, key, records, fresh=records, amends=False, window=window)], now_ms)
+                case Amended(key, records, added, window):
+                    self._batcher.add([Moment(lane, key, records, fresh=(added,), amends=True, window=window)], now_ms)
                 case Incomplete(_, records):
                     self._set_aside(lane, records, Reason.INCOMPLETE, too_few(records))
                 case Late(record, watermark_ms):
@@ -151,7 +150,7 @@ class FusionConsumer(PartitionListener):
         used = tuple(record for record in moment.records if record.modality not in refused)
         fresh = tuple(record for record in moment.fresh if record.modality not in refused)
         match answer:
-            case _ if moment.amends and lane.is_withdrawn(moment.records):
+            case _ if moment.amends and moment.window and moment.window.is_withdrawn:
                 self._set_aside(lane, fresh, Reason.LATE, "The answer that it would amend was not given.")
             case Classified(_, probabilities) if fresh:
                 self._publish([moment._replace(records=used, fresh=fresh)], probabilities[np.newaxis])
@@ -159,8 +158,8 @@ class FusionConsumer(PartitionListener):
                 self._set_aside(lane, fresh, Reason.INFERENCE_FAILED, problem)
             case TooFewInputs():
                 self._set_aside(lane, fresh, Reason.INCOMPLETE, too_few(fresh))
-        if not moment.amends:
-            lane.withdraw(moment.records)
+        if moment.window and (refused or not isinstance(answer, Classified)):
+            lane.withdraw(moment.window)
         for record in [record for record in moment.fresh if record.modality in refused]:
             self._set_aside(lane, [record], refused[record.modality].reason, str(refused[record.modality]))
 
@@ -215,7 +214,8 @@ class FusionConsumer(PartitionListener):
         self._inference.discard()
 
     def _finish(self) -> None:
-        while self._is_draining():
+        until_ms = monotonic_ms() + FINISH_MS  # the rest stays unfinished in the offset maps
+        while self._is_draining() and monotonic_ms() < until_ms:
             self._classify()
             self._conclude(self._inference.results(wait_s=BUSY_POLL_S))
         self._ledger.commit_all(self._source.group_metadata, monotonic_ms())

@@ -25,8 +25,8 @@ class Lanes:
     whatever its lead, and the slowest too while the model has records of that lane, which the map holds as unfinished.
     When a quarter of `join.max_bytes` of payload waits, none runs ahead of its lane's slowest at all: what it brings
     could only wait, however long the backlog is. When all of `join.max_bytes` is held, what is kept for amendments goes
-    first. When that much still waits, everything is paused while the model works it off; once it has nothing left to
-    do, each lane's slowest partition goes on alone, so that its windows close.
+    first. When that much still waits, everything is paused while the model and the commits work it off; once there is
+    nothing left to do, each lane's slowest partition goes on alone, so that its windows close.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -150,7 +150,7 @@ class Lanes:
         Args:
             source: where they are delivered.
             now_ms: the time for idleness.
-            draining: whether the model has something to work off.
+            draining: whether something is being worked off, by the model or by a commit.
         """
         limit = self._max_bytes * (RELIEF if self._full else 1)
         if self._held_bytes() > limit:

@@ -25,6 +25,7 @@ class Ledger:
 
     Exactly once rests on one order: a record is finished in its lane at the moment its output is booked, and each
     transaction takes all booked outputs and all changed positions, so neither is ever committed without the other.
+    Payload counts as waiting until its transaction is through, so that a slow one holds the source back.
 
     A commit starts as soon as something is booked and the last commit is through, at least `commit_min_ms` apart:
     low latency when it is quiet, large transactions under load. Positions that changed without an output, such as
@@ -36,8 +37,10 @@ class Ledger:
         self._committer = committer
         self._commit_min_ms = commit_min_ms
         self._booked: list[Output] = []
+        self._booked_bytes = 0
         self._receipts: list[Receipt] = []
         self._on_their_way: list[Receipt] = []
+        self._bytes_on_their_way = 0
         self._last_commit_ms = 0
         self._aborts_in_a_row = 0
 
@@ -51,10 +54,11 @@ class Ledger:
         return not self._booked and not self._committer.busy
 
     def book(self, lane: Lane, modality: Modality, message: Message, output: Output) -> None:
-        """Books one output for the one source record it accounts for."""
+        """Books one output for the one source record it accounts for; it may be as large as that."""
         self._booked.append(output)
         lane.finish(modality, [message.offset])
-        self._lanes.let_go(len(message.value or b""))
+        self._lanes.take_in(len(output.value))
+        self._booked_bytes += len(message.value or b"") + len(output.value)
 
     def book_all(self, moments: Sequence[Moment], outputs: Sequence[Output], committed: Receipt) -> None:
         """Books an output for each of these moments; it accounts for the moment's fresh records.
@@ -70,7 +74,7 @@ class Ledger:
             records = list(chain.from_iterable(map(_FRESH, run)))
             for modality in Modality:
                 lane.finish(modality, [record.offset for record in records if record.modality is modality])
-            self._lanes.let_go(sum(map(len, map(_VALUE, records))))
+            self._booked_bytes += sum(map(len, map(_VALUE, records)))
 
     def commit_if_due(self, group: Callable[[], GroupMetadata], now_ms: int) -> None:
         """Takes note of a commit that is through and starts the next one if it is due.
@@ -92,7 +96,7 @@ class Ledger:
 
     def forget(self) -> None:
         """Drops what is booked and waits for the commit on its way, whatever becomes of it."""
-        self._booked, self._receipts = [], []
+        self._booked, self._receipts, self._booked_bytes = [], [], 0
         with suppress(AbortNeeded):
             self._settle(wait=True)
 
@@ -106,6 +110,7 @@ class Ledger:
             return
         outputs, self._booked = self._booked, []
         self._on_their_way, self._receipts = self._receipts, []
+        self._bytes_on_their_way, self._booked_bytes = self._booked_bytes, 0
         self._last_commit_ms = now_ms
         self._committer.submit(Transaction(outputs, offsets, group()))
 
@@ -121,5 +126,6 @@ class Ledger:
         if through:
             metrics.TRANSACTIONS.labels("committed").inc()
             self._aborts_in_a_row = 0
+            self._lanes.let_go(self._bytes_on_their_way)
             for committed in self._on_their_way:
                 committed()

@@ -16,6 +16,7 @@ from pipeline.events.predictions import UUID_CHARACTERS, PredictionColumns, Pred
 from pipeline.events.records import DeadLetter, Modality, Reason, SourceOffset
 from pipeline.events.rows import row_maker
 from pipeline.join.lane import Lane
+from pipeline.join.moment import Window
 from pipeline.join.outcomes import Record
 from pipeline.kafka.contract import Message, Output
 from pipeline.model.bundle import Manifest
@@ -37,7 +38,7 @@ class Moment(NamedTuple):
     """A key's records that the join has put together, in the order of the modalities, and the lane they are from.
 
     Those in `fresh` get their outcome by the model's answer. If it `amends` an earlier answer, the others had theirs
-    by that.
+    by that. Without some input it has a `window`, that may get the missing one.
     """
 
     lane: Lane
@@ -45,6 +46,7 @@ class Moment(NamedTuple):
     records: tuple[Record, ...]
     fresh: tuple[Record, ...]
     amends: bool
+    window: Window | None = None
 
 
 moment_of = row_maker(Moment)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from pipeline.events.records import Modality
+from pipeline.join.moment import Window
 from pipeline.join.outcomes import JoinRules, Outcome, Record
 from pipeline.join.tracker import Lookback, OffsetTracker, Position
 from pipeline.join.watermark import Watermark
@@ -113,13 +114,9 @@ class Lane:
         replayed = [] if self._replaying else self._join.end_replay()
         return replayed if watermark_ms is None else replayed + self._join.advance(watermark_ms)
 
-    def withdraw(self, records: Sequence[Record]) -> None:
-        """A window got no answer after all: it cannot be amended."""
-        self._join.withdraw(records[0].key, records[0].event_time_ms)
-
-    def is_withdrawn(self, records: Sequence[Record]) -> bool:
-        """Returns whether the answer that these records amend was withdrawn."""
-        return self._join.is_withdrawn(records[0].key, records[0].event_time_ms)
+    def withdraw(self, window: Window) -> None:
+        """A window got no answer after all, or not the amendment that was to be: it can be amended no more."""
+        self._join.withdraw(window)
 
     def give_up_amendments(self) -> None:
         """Lets go what is only kept for amendments, and what was to be: the missing inputs will be late."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.events.records import Headers, Modality
+from pipeline.join.moment import Window
 
 
 class Record(NamedTuple):
@@ -41,6 +42,7 @@ class Partial(NamedTuple):
 
     key: bytes
     records: tuple[Record, ...]
+    window: Window
 
 
 class Amended(NamedTuple):
@@ -49,6 +51,7 @@ class Amended(NamedTuple):
     key: bytes
     records: tuple[Record, ...]
     added: Record
+    window: Window
 
 
 class Incomplete(NamedTuple):

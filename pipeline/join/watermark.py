@@ -16,6 +16,7 @@ class Watermark:
         self._idle_ms = idle_ms
         self._newest: dict[Modality, int | None] = dict.fromkeys(Modality)
         self._at_end_since: dict[Modality, int | None] = dict.fromkeys(Modality)
+        self._quiet_since: dict[Modality, int | None] = dict.fromkeys(Modality)
         self._oldest_ms: int | None = None
         self._value: int | None = None
 
@@ -26,7 +27,7 @@ class Watermark:
 
     def observe(self, modality: Modality, oldest_ms: int, newest_ms: int) -> None:
         """Records came with event times from `oldest_ms` to `newest_ms`: their partition is not at its end."""
-        self._at_end_since[modality] = None
+        self._at_end_since[modality] = self._quiet_since[modality] = None
         newest = self._newest[modality]
         if newest is None or newest_ms > newest:
             self._newest[modality] = newest_ms
@@ -34,9 +35,10 @@ class Watermark:
             self._oldest_ms = oldest_ms
 
     def at_end(self, modality: Modality, now_ms: int) -> None:
-        """The partition has delivered all it holds."""
-        if self._at_end_since[modality] is None:
-            self._at_end_since[modality] = now_ms
+        """The partition has delivered all it holds; if that had no event time, it has been at its end ever since."""
+        if self._quiet_since[modality] is None:
+            self._quiet_since[modality] = now_ms
+        self._at_end_since[modality] = self._quiet_since[modality]
 
     def not_at_end(self, modality: Modality) -> None:
         """The partition may hold more than it has delivered."""

@@ -73,6 +73,11 @@ class Replica:
         """Its lanes by their numbers."""
         return self.consumer._lanes.held
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Payload between the source and its outcome."""
+        return self.consumer._lanes.waiting_bytes
+
     def step(self) -> None:
         """Takes one step, and what an abort needs."""
         self.consumer._attempt(self.consumer.step)

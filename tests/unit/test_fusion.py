@@ -1,10 +1,12 @@
 """The fusion consumer on the in-memory broker: each record ends in one committed output, and which."""
 
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
 
+from consumers import fusion as fusion_module
 from consumers.outputs import Moment
 from pipeline.events.records import Modality, Reason
 from pipeline.join.lane import Lane
@@ -17,6 +19,7 @@ from tests.support.events import StubPredictor, encoded
 from tests.support.fusion import (
     NOW_MS,
     SETTINGS,
+    Beside,
     Replica,
     accounted,
     dead_letters,
@@ -27,6 +30,7 @@ from tests.support.fusion import (
     run_until,
 )
 from tests.support.memory import Ending, MemoryBroker
+from tests.support.stepped import SteppedCommitter
 
 SPEECH, IMAGE, SENSOR = Modality
 
@@ -263,6 +267,42 @@ def test_stopping_finishes_what_is_in_flight(broker: MemoryBroker) -> None:
     assert broker.closed_sinks == 1
     with pytest.raises(RuntimeError, match="after shutdown"):
         one.inference.submit([Moment(lane, b"late", (), (), amends=False)])
+
+
+def test_stopping_leaves_to_the_next_owner_what_takes_too_long(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusion_module, "FINISH_MS", 200)
+    for number in range(40):
+        publish(broker, b"k%d" % number, SPEECH, IMAGE, SENSOR)
+    stop = threading.Event()
+
+    def slow(samples: Sequence[Sample]) -> bool:
+        stop.set()
+        time.sleep(0.05)
+        return False
+
+    replica(broker, StubPredictor(slow)).consumer.run(stop)
+    assert 0 < len(predictions(broker)) < 40
+    last = replica(broker)
+    run_to_balance(broker, last)
+    last.crash()
+
+
+def test_a_commit_that_is_slow_holds_the_source_back(broker: MemoryBroker) -> None:
+    settings = SETTINGS.model_copy(update={"join": SETTINGS.join.model_copy(update={"max_bytes": 20_000})})
+    one = replica(broker, settings=settings, beside=Beside(committer=SteppedCommitter))
+    for number in range(3_000):
+        broker.publish("speech", b"k%d" % number, bytes(1_000))
+    for _ in range(100):
+        one.step()
+    assert 20_000 < one.waiting_bytes < 1_000_000, "no more than one poll brings"
+    committer = one.committer
+    assert isinstance(committer, SteppedCommitter)
+    while accounted(broker) != expected(broker):
+        committer.advance()
+        one.step()
+    one.crash()
 
 
 def test_what_is_committed_needs_no_reading_again(broker: MemoryBroker) -> None:

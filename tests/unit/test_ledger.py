@@ -60,7 +60,7 @@ class World:
         self.offset += 1
         self.lane.admit(Modality.SPEECH, [message.offset])
         self.lanes.take_in(len(message.value or b""))
-        output = Output("predictions", b"k", b"%d" % message.offset)
+        output = Output("dead-letters", b"k", b"%d" % message.offset)
         self.ledger.book(self.lane, Modality.SPEECH, message, output)
         return message
 
@@ -138,8 +138,24 @@ def test_positions_without_an_output_are_committed_now_and_then(world: World) ->
     assert world.sink.committed[1].offsets[TopicPartition(SPEECH, 0)].offset == 0
 
 
-def test_booking_lets_the_payload_go(world: World) -> None:
+def test_payload_waits_until_its_commit_is_through(world: World) -> None:
+    world.sink.gate.clear()
     world.book()
+    assert world.lanes.waiting_bytes == 6
+    world.commit(now_ms=10_000)
+    world.book()
+    assert world.lanes.waiting_bytes == 12, "of the record and of its dead letter"
+    world.sink.gate.set()
+    world.ledger.commit_all(lambda: GroupMetadata("generation"), 0)
+    assert world.lanes.waiting_bytes == 0
+
+
+def test_what_is_forgotten_is_not_let_go_later(world: World) -> None:
+    world.book()
+    world.ledger.forget()
+    world.lanes.clear()
+    world.lanes.assign({TopicPartition(topic, 0): Fresh(0) for topic in SETTINGS.topics.sources})
+    world.settle()
     assert world.lanes.waiting_bytes == 0
 
 

@@ -41,6 +41,22 @@ def test_a_new_record_ends_idleness() -> None:
     assert watermark.advance(now_ms=5_000) == 3_400
 
 
+def test_records_without_an_event_time_do_not_end_idleness_for_good() -> None:
+    """A producer whose every record is refused must not hold the lane for ever."""
+    watermark = watermark_of(5_000, 3_000, 9_000)
+    watermark.at_end(IMAGE, now_ms=0)
+    for now_ms in range(100, 2_000, 100):
+        watermark.not_at_end(IMAGE)
+        assert watermark.advance(now_ms) == (2_900 if now_ms <= 1_000 else 4_900), "it may hold more"
+        watermark.at_end(IMAGE, now_ms + 1)
+        watermark.advance(now_ms + 1)
+    watermark.observe(IMAGE, 5_500, 5_500)
+    watermark.at_end(IMAGE, now_ms=5_000)
+    watermark.observe(SPEECH, 20_000, 20_000)
+    watermark.observe(SENSOR, 20_000, 20_000)
+    assert watermark.advance(now_ms=5_999) == 5_400
+
+
 def test_a_paused_partition_is_not_at_its_end() -> None:
     watermark = watermark_of(5_000, 3_000, 9_000)
     watermark.at_end(IMAGE, now_ms=0)

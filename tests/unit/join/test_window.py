@@ -22,7 +22,7 @@ def record(row: str, offset: int) -> Record:
 def shown(outcome: Outcome) -> str:
     letters = {modality: letter for letter, modality in LETTERS.items()}
     match outcome:
-        case Joined(key, records) | Partial(key, records) | Incomplete(key, records) | Amended(key, records, _):
+        case Joined(key, records) | Partial(key, records, _) | Incomplete(key, records) | Amended(key, records, _, _):
             inputs = "".join(letters[r.modality] for r in records)
             return f"{type(outcome).__name__.lower()} {key.decode()} {inputs}"
         case Late(late, _) | Duplicate(late):
@@ -138,12 +138,30 @@ def test_an_amendment_names_what_is_new() -> None:
 
 def test_what_got_no_answer_is_not_amended() -> None:
     join = begun(AMENDING)
-    played(join, ["s a 0", "i a 5", "w 10001"])
-    assert not join.is_withdrawn(b"a", 0)
-    join.withdraw(b"a", 0)
-    assert join.is_withdrawn(b"a", 0)
+    (partial,) = played(join, ["s a 0", "i a 5", "w 10001"])
+    assert isinstance(partial, Partial)
+    join.withdraw(partial.window)
     assert join.amendable() == []
     assert [shown(outcome) for outcome in played(join, ["p a 9"])] == ["late a p"]
+
+
+def test_a_withdrawal_reaches_an_amendment_that_the_join_has_forgotten() -> None:
+    join = begun(AMENDING)
+    partial, amended, *_ = played(join, ["s a 0", "i a 5", "w 10001", "p a 9", "w 100000"])
+    assert not join._windows
+    assert isinstance(partial, Partial)
+    join.withdraw(partial.window)
+    assert isinstance(amended, Amended)
+    assert amended.window.is_withdrawn
+
+
+def test_a_second_amendment_must_know_the_time_of_the_answer() -> None:
+    one = replace(AMENDING, min_modalities=1)
+    assert [shown(outcome) for outcome in played(begun(one), ["s a 5", "w 10006", "p a 3", "i a 9"])] == [
+        "partial a s",
+        "amended a sp",
+        "late a i",
+    ]
 
 
 def test_payload_kept_for_amendments_is_counted_and_given_up() -> None:
