@@ -13,22 +13,20 @@ ON_KAFKA = {
     "memory": memory.run,
     "scaling": scaling.run,
     "model": model.run,
+    "overhead": overhead.run,
 }
 EVERYTHING = (*ON_KAFKA, "indexer", "report")
-ON_REQUEST = {"overhead": overhead.run}
 
 
 def main() -> None:
     """Measures what is asked for, each on a broker of its own."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument(
-        "what", nargs="*", metavar="WHAT", help=f"{', '.join((*EVERYTHING, *ON_REQUEST))}; without it all but overhead"
-    )
+    parser.add_argument("what", nargs="*", metavar="WHAT", help=f"{', '.join(EVERYTHING)}; without it all of them")
     parser.add_argument("--runs", type=int, default=3, help="how often each is measured (default: %(default)s)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full work, for a quick look")
     options = parser.parse_args()
-    if unknown := [what for what in options.what if what not in (*EVERYTHING, *ON_REQUEST)]:
-        parser.error(f"unknown: {', '.join(unknown)}; there is {', '.join((*EVERYTHING, *ON_REQUEST))}")
+    if unknown := [what for what in options.what if what not in EVERYTHING]:
+        parser.error(f"unknown: {', '.join(unknown)}; there is {', '.join(EVERYTHING)}")
     for what in options.what or EVERYTHING:
         if what == "report":
             document.write()
@@ -37,7 +35,7 @@ def main() -> None:
                 if what == "indexer":
                     indexer.run(stack, options.runs, options.scale)
                 else:
-                    (ON_KAFKA | ON_REQUEST)[what](stack.bootstrap_servers, options.runs, options.scale)
+                    ON_KAFKA[what](stack.bootstrap_servers, options.runs, options.scale)
 
 
 if __name__ == "__main__":

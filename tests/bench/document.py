@@ -42,6 +42,7 @@ def write() -> None:
         "memory": _memory(),
         "scaling": _scaling(),
         "model": _model(),
+        "overhead": _overhead(),
         "indexer": _indexer(),
     }
     missing = [name for name, section in sections.items() if not section]
@@ -138,6 +139,27 @@ def _model() -> str:
     )
 
 
+def _overhead() -> str:
+    if (record := newest("overhead")) is None:
+        return ""
+    rows = []
+    for name, one in record["variants"].items():
+        row = (name, _figure(one["triples_per_s"]), _figure(one["cpu_us_a_triple"], ".1f"))
+        if one["against"] == name:
+            rows.append((*row, "", "", ""))
+            continue
+        costs = (one["cost_of_throughput"], one["cost_of_cpu"])
+        cells = [_figure(cost, ".1%") + _bar(cost, 0.03, at_most=True, form=".0%") for cost in costs]
+        rows.append((*row, one["against"], *cells))
+    note = (
+        f"\nThe pipeline as above, `{record['work']}`, {record['triples']:,} triples, with the stub for a model: "
+        "metrics scraped\nevery second, JSON logs, spans sent to a collector. Traces are events that carry a "
+        "`traceparent`: with spans off,\nbeside a backlog without any; else beside the same backlog with spans off.\n\n"
+    )
+    columns = ("", "triples/s", "CPU us a triple", "beside", "cost in triples/s", "cost in CPU")
+    return _section("What metrics, logs and traces cost", note, [_table(columns, rows), _where(record)])
+
+
 def _indexer() -> str:
     if (record := newest("indexer")) is None:
         return ""
@@ -206,6 +228,6 @@ def _figure(values: Sequence[float], form: str = ",.0f") -> str:
     return middle if len(values) == 1 else f"{middle} ({min(values):{form}} to {max(values):{form}})"
 
 
-def _bar(values: Sequence[float], bar: float, *, at_most: bool = False) -> str:
+def _bar(values: Sequence[float], bar: float, *, at_most: bool = False, form: str = "g") -> str:
     reached = statistics.median(values) <= bar if at_most else statistics.median(values) >= bar
-    return f" (bar: {'≤' if at_most else '≥'} {bar:g}{'' if reached else '; **missed**'})"
+    return f" (bar: {'≤' if at_most else '≥'} {bar:{form}}{'' if reached else '; **missed**'})"
