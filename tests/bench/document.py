@@ -9,6 +9,14 @@ from tests.bench.report import ROOT, newest
 FILE = ROOT / "docs" / "benchmarks.md"
 WORKS = ("small", "realistic")
 Record = Mapping[str, Any]
+_MACHINE = {
+    "processor": "{}",
+    "cores": "{} cores",
+    "memory_gb": "{} GB",
+    "platform": "{}",
+    "python": "Python {}",
+    **{name: f"{name} {{}}" for name in ("confluent-kafka", "fastavro", "numpy", "torch")},
+}
 
 _HEAD = """# Benchmarks
 
@@ -172,7 +180,9 @@ def _indexer() -> str:
         "the client's bulk helper.\n\n"
     )
     table = _table(("", "documents/s", "CPU s per 1,000", "peak MB"), rows)
-    return _section("The indexer", note, [table, f"\nindexer / bare loop: {_figure(record['ratios'], '.2f')}\n"])
+    ratios = record["ratios"]
+    told = f"\nindexer / bare loop: {_figure(ratios, '.2f')}{_bar(ratios, 0.7)}\n"
+    return _section("The indexer", note, [table, told, _where(record)])
 
 
 def _records(name: str) -> list[Record]:
@@ -215,12 +225,10 @@ def _tabled(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 
 def _where(record: Record) -> str:
+    """Returns how, when and on what it was measured; the oldest records do not say all of it."""
+    how = f"`{record['command']}` at {record['commit']}, {record['taken'][:10]}: " if "command" in record else ""
     place = record["machine"]
-    versions = ", ".join(f"{name} {place[name]}" for name in ("confluent-kafka", "fastavro", "numpy", "torch"))
-    return (
-        f"\n`{record['command']}` at {record['commit']}, {record['taken'][:10]}: {place['processor']}, "
-        f"{place['cores']} cores, {place['memory_gb']} GB, {place['platform']}, Python {place['python']}, {versions}.\n"
-    )
+    return f"\n{how}{', '.join(form.format(place[name]) for name, form in _MACHINE.items() if name in place)}.\n"
 
 
 def _figure(values: Sequence[float], form: str = ",.0f") -> str:
