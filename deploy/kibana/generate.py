@@ -192,7 +192,7 @@ def latest() -> Json:
     attributes = {
         "title": "trimodal: latest predictions",
         "description": "Every document, the newest event first.",
-        "columns": ["key", "label", "confidence", "modalities", "revision", "latency_ms", "model_version"],
+        "columns": ["key", "label", "confidence", "modalities", "revision", "latency_ms", "model_version", "trace_id"],
         "sort": [[TIME_FIELD, "desc"]],
         "grid": {},
         "hideChart": True,

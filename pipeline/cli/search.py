@@ -17,7 +17,7 @@ from pipeline.cli import moments
 from pipeline.cli.context import settings
 from pipeline.events.records import Prediction
 from pipeline.search.client import connect
-from pipeline.search.documents import document
+from pipeline.search.documents import Hit, document
 from pipeline.search.errors import Retriable
 from pipeline.search.following import Follower
 from pipeline.search.queries import EVERYTHING, MAX_SIZE, Found, Groups, PredictionSearch, TimeRange, groupable_fields
@@ -46,12 +46,14 @@ def search(
         bool,
         typer.Option("--follow", "-f", help="Print what is indexed from now on, until Ctrl-C; with --since from then."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line; a prediction's has its trace_id, or null.")
+    ] = False,
 ) -> None:
     """Search the indexed predictions, newest event first.
 
     QUERY is an Elasticsearch query string over the fields of a prediction: label, confidence, key, event_time,
-    predicted_at, modalities, latency_ms, model, model_version, revision, prediction_id, sources.topic,
+    predicted_at, modalities, latency_ms, model, model_version, revision, prediction_id, trace_id, sources.topic,
     sources.partition, sources.offset, and probabilities.LABEL. Exits with 1 when it is wrong.
     """
     if follow and (aggregate or until):
@@ -81,7 +83,7 @@ def _moment(text: str | None, option: str, now: datetime) -> datetime | None:
 
 def _show(found: Found, alias: str, *, as_json: bool) -> None:
     if as_json:
-        _print_json(found.predictions)
+        _print_json(found.hits)
         return
     if not found.total:
         _say(f"No prediction under {alias} matches.")
@@ -135,7 +137,7 @@ def _follow(follower: Follower, *, as_json: bool) -> None:
         if as_json:
             _print_json(found)
         else:
-            sys.stdout.writelines(f"{_line(prediction)}\n" for prediction in found)
+            sys.stdout.writelines(f"{_line(hit.prediction)}\n" for hit in found)
         sys.stdout.flush()
         sleep(POLL_S)
 
@@ -158,9 +160,10 @@ def _cells(prediction: Prediction) -> Iterator[str]:
     yield f"{prediction.model} {prediction.model_version}"
 
 
-def _print_json(predictions: Sequence[Prediction]) -> None:
-    for prediction in predictions:
-        sys.stdout.write(f"{json.dumps(document(prediction, '').body, ensure_ascii=False)}\n")
+def _print_json(hits: Sequence[Hit]) -> None:
+    for hit in hits:
+        fields = {**document(hit.prediction, "").body, "trace_id": hit.trace_id}
+        sys.stdout.write(f"{json.dumps(fields, ensure_ascii=False)}\n")
 
 
 def _print_table(table: Table) -> None:

@@ -35,6 +35,14 @@ class Document:
         return f"{self.index}/{self.document_id[:SHOWN_ID_CHARACTERS]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A prediction as a search finds it; `trace_id` names the trace that its record came in, if there was one."""
+
+    prediction: Prediction
+    trace_id: str | None = None
+
+
 def document(prediction: Prediction, alias: str, trace: TraceContext | None = None) -> Document:
     """Returns the prediction's document in the index of its event's day.
 
@@ -71,14 +79,15 @@ def document(prediction: Prediction, alias: str, trace: TraceContext | None = No
     return Document(index, prediction.prediction_id, body, prediction.revision + 1, trace)
 
 
-def prediction(body: Mapping[str, Any]) -> Prediction:
-    """Returns the prediction that a document's `_source` holds."""
-    fields = {name: value for name, value in body.items() if name != "trace_id"}
+def hit(body: Mapping[str, Any]) -> Hit:
+    """Returns what a document's `_source` holds."""
+    fields = dict(body)
+    trace_id = fields.pop("trace_id", None)
     fields["event_time_ms"] = _milliseconds(fields.pop("event_time"))
     fields["predicted_at_ms"] = _milliseconds(fields.pop("predicted_at"))
     fields["modalities"] = tuple(Modality[name] for name in fields["modalities"])
     fields["sources"] = tuple(SourceOffset(**source) for source in fields["sources"])
-    return Prediction(**fields)
+    return Hit(Prediction(**fields), trace_id)
 
 
 def _moment(milliseconds: int, name: str) -> datetime:

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.events.records import Prediction
 from pipeline.search import documents
 from pipeline.search.queries import PredictionSearch, TimeRange, filtered
 
@@ -51,7 +50,7 @@ class Follower:
         self._unsettled: deque[tuple[float, SeqNos]] = deque()
         self._told: set[tuple[str, int]] = set()
 
-    def new(self) -> Sequence[Prediction]:
+    def new(self) -> Sequence[documents.Hit]:
         """Returns the predictions that have become searchable since the last call, the oldest event first.
 
         Raises:
@@ -66,10 +65,10 @@ class Follower:
             newest[index] = max(number, newest.get(index, -1))
             if (index, number) not in self._told:
                 self._told.add((index, number))
-                found.append(documents.prediction(hit["_source"]))
+                found.append(documents.hit(hit["_source"]))
         self._newest = newest
         self._settle(began_s)
-        return sorted(found, key=lambda prediction: (prediction.event_time_ms, prediction.prediction_id))
+        return sorted(found, key=lambda hit: (hit.prediction.event_time_ms, hit.prediction.prediction_id))
 
     def _there(self) -> SeqNos:
         answer = self._search.ask(

@@ -34,7 +34,12 @@ class Found:
     """The newest predictions that match, newest first, and how many match in all."""
 
     total: int
-    predictions: tuple[Prediction, ...]
+    hits: tuple[documents.Hit, ...]
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """The predictions alone."""
+        return tuple(hit.prediction for hit in self.hits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +103,7 @@ class PredictionSearch:
         )
         hits = answer["hits"]
         self._explain_if_nothing(query, found=hits["total"]["value"])
-        found = tuple(documents.prediction(hit["_source"]) for hit in hits["hits"])
-        return Found(hits["total"]["value"], found)
+        return Found(hits["total"]["value"], tuple(documents.hit(found["_source"]) for found in hits["hits"]))
 
     def group(self, field: str, query: str = EVERYTHING, times: TimeRange = TimeRange()) -> Groups:
         """Returns how many predictions match for each value of a field, and how sure the model was of them.

@@ -201,6 +201,10 @@ COMING: list[tuple[list[Prediction], list[str], list[str]]] = [
 ]
 
 
+def _ids(follower: Follower) -> list[str]:
+    return ids([hit.prediction for hit in follower.new()])
+
+
 def test_a_follower_tells_each_new_document_once(stack: StackAddresses) -> None:
     workplace = Workplace.made(stack)
     alias = workplace.settings.elasticsearch.alias
@@ -213,10 +217,14 @@ def test_a_follower_tells_each_new_document_once(stack: StackAddresses) -> None:
         _write(workplace, *(document(prediction, alias) for prediction in coming))
         workplace.search.refresh()
         for _ in range(2):
-            assert (ids(from_nothing.new()), ids(from_now.new())) == (told, told_of_label_7)
+            assert (_ids(from_nothing), _ids(from_now)) == (told, told_of_label_7)
             told, told_of_label_7 = [], []  # noqa: PLW2901  # the second time there is nothing new
     everything = Follower(workplace.search, "*", TimeRange(since=NOON), from_beginning=True)
-    assert [(p.prediction_id, p.revision) for p in everything.new()] == [("id-0", 1), ("id-1", 0), ("id-2", 0)]
+    assert [(hit.prediction.prediction_id, hit.prediction.revision) for hit in everything.new()] == [
+        ("id-0", 1),
+        ("id-1", 0),
+        ("id-2", 0),
+    ]
 
 
 def test_an_address_where_nobody_answers_is_named() -> None:

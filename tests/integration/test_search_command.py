@@ -57,6 +57,7 @@ def test_the_command_prints_json_lines(place: Workplace, monkeypatch: pytest.Mon
     result = _run(monkeypatch, place.settings, "label:3", "--json", "--until", "2026-01-01T12:30")
     (line,) = result.stdout.splitlines()
     assert line.startswith('{"prediction_id": "id-0", "key": "digit-0", "event_time": "2026-01-01T12:00:00.000Z"')
+    assert json.loads(line)["trace_id"] is None
 
 
 def test_the_command_aggregates(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from consumers.board.guard import LOOPBACK, host_name
 from consumers.board.hub import Hub
 from consumers.board.program import _names, listening
 from consumers.board.web import STATIC, web_app
+from pipeline.search.documents import Hit
 from pipeline.search.errors import BadQuery, Retriable
 from pipeline.search.queries import Found
 from pipeline.settings import BoardSettings
@@ -26,7 +27,7 @@ def search(query: str, size: int) -> Found:
             raise BadQuery("Cannot parse.")
         case "down":
             raise Retriable("No answer: check elasticsearch.url, or run `trimodal stack up`.")
-    return Found(1, (a_prediction(1, confidence=float("nan")),))
+    return Found(1, (Hit(a_prediction(1, confidence=float("nan"))),))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.events.errors import Invalid
 from pipeline.events.records import Modality, Prediction, SourceOffset
-from pipeline.search.documents import document, prediction
+from pipeline.search.documents import document, hit
 from pipeline.telemetry.tracing import TraceContext
 from tests.support.predictions import NOON_MS, PREDICTION
 
@@ -100,7 +100,7 @@ def test_what_is_no_finite_number_is_invalid(changes: dict[str, Any]) -> None:
 
 @given(original=PREDICTIONS)
 def test_a_document_becomes_the_same_prediction_again(original: Prediction) -> None:
-    read = prediction(document(original, "p").body)
+    read = hit(document(original, "p").body).prediction
     assert np.float32(read.confidence) == np.float32(original.confidence)
     assert np.float32(read.latency_ms) == np.float32(original.latency_ms)
     assert {k: np.float32(v) for k, v in read.probabilities.items()} == {
@@ -114,8 +114,8 @@ def test_a_document_becomes_the_same_prediction_again(original: Prediction) -> N
     assert replace(read, **floats) == original  # type: ignore[arg-type]
 
 
-def test_a_document_names_the_trace_it_came_in_and_reads_back_without() -> None:
+def test_a_document_names_the_trace_it_came_in() -> None:
     trace = TraceContext(f"00-{'a' * 32}-{'b' * 16}-01".encode())
     traced = document(PREDICTION, "p", trace)
     assert dict(traced.body) == {**document(PREDICTION, "p").body, "trace_id": "a" * 32}
-    assert prediction(traced.body) == prediction(document(PREDICTION, "p").body)
+    assert hit(traced.body) == replace(hit(document(PREDICTION, "p").body), trace_id="a" * 32)
