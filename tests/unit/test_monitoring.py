@@ -25,9 +25,17 @@ KNOWN = {row.name + suffix: set(row.labels) for row in TABLE for suffix in SUFFI
 KNOWN |= {name: labels | {"le"} for name, labels in KNOWN.items() if name.endswith("_bucket")}
 KNOWN |= {sample.name: set() for family in REGISTRY.collect() for sample in family.samples if "process_" in sample.name}
 KNOWN |= {"up": set(), "ALERTS": {"alertname", "alertstate"}}
-SELECTED = re.compile(r"\b(trimodal_\w+|process_\w+|up|ALERTS)\b(?:\{([^}]*)\})?")
+OF_PROMQL = {
+    *("and", "or", "unless", "bool", "offset"),
+    *("count", "group", "max", "min", "sum"),
+    *("changes", "deriv", "histogram_quantile", "increase", "min_over_time", "rate", "time", "vector"),
+}
+"""The keywords, aggregations and functions that queries use; whatever else stands in a query is a metric."""
+STRING = r'"[^"]*"'
+NAMED = re.compile(rf"{STRING}|(?<![\w:.])([A-Za-z_:][\w:]*)(?:\s*\{{((?:[^\"}}]|{STRING})*)\}})?")
+DURATION = re.compile(r"\[[^]]*\]")
 MATCHER = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
-GROUPED = re.compile(r"\b(?:by|on|ignoring)\s*\(([^)]*)\)")
+GROUPED = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
 
 
 def panels() -> list[dict[str, Any]]:
@@ -44,22 +52,57 @@ def queries() -> Iterator[str]:
             yield f"group by ({label}) ({metric})"
 
 
+def selected(query: str) -> list[tuple[str, str]]:
+    """Returns every metric in a query, with the text of its matchers."""
+    without_labels = GROUPED.sub("", DURATION.sub("", query))
+    return [(name, matchers) for name, matchers in NAMED.findall(without_labels) if name and name not in OF_PROMQL]
+
+
+def problems(query: str) -> list[str]:
+    """Returns what a query names and nothing has."""
+    metrics = selected(query)
+    found = [] if metrics else ["it names no metric"]
+    allowed = set(OF_PROMETHEUS)
+    for metric, matchers in metrics:
+        labels = KNOWN.get(metric)
+        if labels is None:
+            found.append(f"no metric {metric}")
+            continue
+        wanted = set(MATCHER.findall(re.sub(STRING, "", matchers)))
+        found += [f"{metric} has no {label}" for label in wanted - labels - OF_PROMETHEUS]
+        allowed |= labels
+    groups = {label.strip() for group in GROUPED.findall(query) for label in group.split(",")}
+    return [*found, *(f"nothing has {label}" for label in groups - allowed)]
+
+
 @pytest.mark.parametrize("query", [*queries(), *(rule["expr"] for rule in RULES)])
 def test_queries_name_metrics_and_labels_that_exist(query: str) -> None:
-    selected = SELECTED.findall(query)
-    assert selected
-    allowed = set(OF_PROMETHEUS)
-    for metric, matchers in selected:
-        assert metric in KNOWN
-        unknown = set(MATCHER.findall(re.sub(r'"[^"]*"', "", matchers))) - KNOWN[metric] - OF_PROMETHEUS
-        assert unknown == set(), metric
-        allowed |= KNOWN[metric]
-    for group in GROUPED.findall(query):
-        assert {label.strip() for label in group.split(",")} <= allowed
+    assert problems(query) == []
+
+
+SPOILT = [
+    ("a metric of others beside ours", "trimodal_ready / on (instance) node_load1", ["no metric node_load1"]),
+    ("theirs with matchers", 'trimodal_ready and go_threads{job="trimodal"} > 1', ["no metric go_threads"]),
+    ("theirs alone", "sum(rate(http_requests_total[$__rate_interval]))", ["no metric http_requests_total"]),
+    (
+        "ours misspelt",
+        "sum by (topic) (trimodal_record_total)",
+        ["no metric trimodal_record_total", "nothing has topic"],
+    ),
+    ("a function misspelt", "ratte(trimodal_records_total[5m])", ["no metric ratte"]),
+    ("a label that it does not have", 'trimodal_ready{lane="0", job=~"trimodal}"}', ["trimodal_ready has no lane"]),
+    ("grouped by what it does not have", "sum by (lane, instance) (trimodal_ready)", ["nothing has lane"]),
+    ("no metric at all", "time() - 1e3 or vector(0)", ["it names no metric"]),
+]
+
+
+@pytest.mark.parametrize(("query", "told"), [case[1:] for case in SPOILT], ids=[case[0] for case in SPOILT])
+def test_a_spoilt_query_is_found(query: str, told: list[str]) -> None:
+    assert problems(query) == told
 
 
 def test_every_metric_is_shown() -> None:
-    shown = {metric for query in queries() for metric, _ in SELECTED.findall(query)}
+    shown = {metric for query in queries() for metric, _ in selected(query)}
     of_no_use_alone = {"trimodal_lanes", "trimodal_offset_map_bytes", "trimodal_offset_map_peak_ratio"}
     for row in TABLE:
         names = {row.name + suffix for suffix in SUFFIXES.get(row.kind, ("",))}
