@@ -9,7 +9,10 @@ from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner, Result
 
 from pipeline.cli import index as command
+from pipeline.search.bulk import Bulk, Indexed
+from pipeline.search.documents import document
 from pipeline.search.errors import Fatal
+from pipeline.search.installation import install
 from pipeline.search.template import VERSION
 from pipeline.stack import StackAddresses
 from tests.support.indexing import PATIENCE_S, Workplace, await_documents, ids, running
@@ -64,6 +67,18 @@ def test_a_day_is_rebuilt_with_the_same_ids_and_newest_revisions(workplace: Work
 
 
 def test_what_is_missing_is_added_and_what_is_there_stays(workplace: Workplace, run: Run) -> None:
+    _publish_two_days(workplace)
+    elasticsearch, client = workplace.settings.elasticsearch, workplace.client
+    install(client, elasticsearch)
+    there = document(a_prediction(50, label="as it was"), elasticsearch.alias)
+    assert Bulk(client, elasticsearch.url).write([there]) == (Indexed(new=True),)
+    assert run.json("reindex", "--day", DAY)["documents"] == COUNT
+    found = workplace.indexed()
+    assert ids(found) == sorted(f"id-{number}" for number in range(COUNT))
+    assert [one.prediction_id for one in found if one.label == "as it was"] == ["id-50"]
+
+
+def test_what_was_deleted_is_in_a_recreated_index(workplace: Workplace, run: Run) -> None:
     _publish_two_days(workplace)
     run("reindex", "--day", DAY)
     index = f"{workplace.settings.elasticsearch.alias}-2026.01.01"
