@@ -7,7 +7,7 @@ from pipeline.digits.errors import MissingMaterial
 from pipeline.events.errors import RecordError
 from pipeline.join.offset_map import MapTooLarge, UnreadableMap
 from pipeline.kafka.errors import KafkaFailure
-from pipeline.model.errors import BrokenBundle, CompilationFailed, DeviceUnavailable
+from pipeline.model.errors import BrokenBundle, CompilationFailed, DeviceUnavailable, InferenceFailed
 from pipeline.search.errors import SearchFailure
 from pipeline.settings import SettingsError
 from pipeline.stack.errors import StackError
@@ -20,6 +20,7 @@ EXPECTED = (
     CannotServe,
     CompilationFailed,
     DeviceUnavailable,
+    InferenceFailed,
     InvalidInput,
     KafkaFailure,
     MapTooLarge,

@@ -226,9 +226,10 @@ def choose_device(name: str) -> torch.device:
     """Returns the device that a setting names; "auto" is the first GPU if there is one.
 
     Raises:
-        DeviceUnavailable: No such device, or PyTorch does not see it.
+        DeviceUnavailable: No such device, or PyTorch cannot use it.
     """
-    gpus = torch.cuda.device_count() if name != "cpu" else 0
+    # The count alone asks the driver's library, which knows GPUs whose driver is too old for PyTorch's CUDA.
+    gpus = torch.cuda.device_count() if name != "cpu" and torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda:0" if gpus else "cpu")
     try:
@@ -238,7 +239,9 @@ def choose_device(name: str) -> torch.device:
     if device.type not in {"cpu", "cuda"}:
         raise DeviceUnavailable(f"The device {name!r} is not supported; use auto, cpu, cuda or cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= gpus:
-        raise DeviceUnavailable(f"The device {name!r} is not there: PyTorch sees {gpus} CUDA devices. Use auto or cpu.")
+        raise DeviceUnavailable(
+            f"The device {name!r} is not there: PyTorch can use {gpus} CUDA devices. Use auto or cpu."
+        )
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
@@ -247,9 +250,12 @@ def _collected(flights: Sequence[Flight]) -> Logits:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    # Page-locked memory, cuBLAS and the CPU's allocator run out with a plain RuntimeError.
-    signs = ("out of memory", "alloc_failed", "can't allocate memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error).lower() for sign in signs)
+    # Page-locked memory, cuBLAS, cuDNN and the CPU's allocator run out with a plain RuntimeError.
+    signs = ("out of memory", "alloc_failed", "allocation_failed", "can't allocate memory")
+    if isinstance(error, torch.OutOfMemoryError) or any(sign in str(error).lower() for sign in signs):
+        return True
+    # A graph's capture that ran out of memory may end with an error of its own.
+    return isinstance(error.__context__, RuntimeError) and _out_of_memory(error.__context__)
 
 
 def _translated(error: RuntimeError, device: torch.device) -> Exception:

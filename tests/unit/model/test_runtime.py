@@ -155,9 +155,22 @@ def test_out_of_memory_halves_the_batch_size_and_remembers(runtime: Runtime, mon
     assert (small.batch_size, started) == (4, [16, 8, 4])
 
 
+def raised_while_handling(first: RuntimeError, last: RuntimeError) -> RuntimeError:
+    last.__context__ = first
+    return last
+
+
+CAPTURE = "operation failed due to a previous error during capture"
 ERRORS: list[tuple[RuntimeError, type[Exception], str]] = [
     (torch.OutOfMemoryError("CUDA out of memory"), InferenceFailed, "too little memory for one sample"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory"), InferenceFailed, "too little memory"),
+    (RuntimeError("CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), InferenceFailed, "too little memory"),
+    (
+        raised_while_handling(torch.OutOfMemoryError("CUDA out of memory"), torch.AcceleratorError(CAPTURE)),
+        InferenceFailed,
+        "too little memory",
+    ),
+    (raised_while_handling(RuntimeError("an illegal call"), RuntimeError(CAPTURE)), InferenceFailed, "cannot answer"),
     (RuntimeError("cuDNN error"), InferenceFailed, "cannot answer: cuDNN error"),
     (torch.AcceleratorError("an illegal memory access"), DeviceUnavailable, "start a new one"),
 ]
@@ -181,19 +194,34 @@ def test_a_cpu_computes_in_full_precision(bundle: Bundle) -> None:
     assert (runtime.device.type, runtime.precision) == ("cpu", "float32")
 
 
-def test_auto_takes_a_gpu_only_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert choose_device("auto") == torch.device("cpu")
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.mark.parametrize(("usable", "count"), [(True, 0), (False, 0), (False, 2)])
+def test_auto_is_the_cpu_without_a_gpu_that_pytorch_can_use(
+    monkeypatch: pytest.MonkeyPatch, usable: bool, count: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: usable)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert choose_device("auto") == torch.device("cpu")
+    with pytest.raises(DeviceUnavailable, match="PyTorch can use 0 CUDA devices"):
+        choose_device("cuda")
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_auto_takes_the_first_gpu() -> None:
     assert choose_device("auto") == torch.device("cuda:0")
     assert choose_device("cuda") == torch.device("cuda:0")
     assert choose_device("cuda:1") == torch.device("cuda:1")
     assert choose_device("cpu") == torch.device("cpu")
 
 
+@pytest.mark.usefixtures("two_gpus")
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "mps", "cuda:2", ""])
-def test_a_device_that_is_not_there_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+def test_a_device_that_is_not_there_is_refused_by_name(name: str) -> None:
     with pytest.raises(DeviceUnavailable, match=repr(name)):
         choose_device(name)
 
