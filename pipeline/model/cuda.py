@@ -3,6 +3,7 @@
 import copy
 from collections import deque
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -45,14 +46,19 @@ class CudaEngine:
         network = copy.deepcopy(bundle.network).to(device)
         if half_precision:
             network.half_precision()
-        with torch.cuda.device(device):
+        self._device = device
+        # By default cuDNN takes FP32 convolutions in TF32; "float32" means FP32, as it does for the matrix products.
+        with torch.cuda.device(device), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             self._copies = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            self._graphs = _Graphs(network, graph_sizes(batch_size), compile_network=compile_network)
+            self._graphs = _Graphs(network, graph_sizes(batch_size), device, compile_network=compile_network)
             self._slots = deque(_Slot(network, batch_size, device) for _ in range(SLOTS))
+            # The slots were zeroed on the default stream, which the copy stream does not wait for.
+            torch.cuda.synchronize()
 
     @torch.inference_mode()
     def launch(self, samples: Sequence[Sample]) -> "_CudaFlight":
         """Starts a batch; see `pipeline.model.engines.Engine`. When all slots are taken, the oldest lands first."""
+        torch.cuda.set_device(self._device)  # each thread has its own current device
         slot = self._slots[0]
         slot.land()
         fill(slot.host, samples)
@@ -72,6 +78,7 @@ class CudaEngine:
     @torch.inference_mode()
     def compute(self, rows: int, times: int) -> None:
         """Replays the graph for whole samples; see `pipeline.model.engines.Engine`."""
+        torch.cuda.set_device(self._device)
         self._graphs.replay(self._graphs.size_for(rows), times)
 
     def land(self) -> None:
@@ -120,10 +127,12 @@ class _Graphs:
     out on that stream before the next starts.
     """
 
-    def __init__(self, network: FusionNetwork, sizes: Sequence[int], *, compile_network: bool) -> None:
-        self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    def __init__(
+        self, network: FusionNetwork, sizes: Sequence[int], device: torch.device, *, compile_network: bool
+    ) -> None:
+        self.stream = _compute_stream(device)
         self._network = compiled(network) if compile_network else network
-        self._inputs = allocate(max(sizes), network.specs, self.stream.device)
+        self._inputs = allocate(max(sizes), network.specs, device)
         self._pool = torch.cuda.graph_pool_handle()
         torch.cuda.synchronize()
         # Largest first, so that the smaller graphs find their memory in the pool.
@@ -145,6 +154,9 @@ class _Graphs:
     def replay(self, size: int, times: int) -> None:
         """Computes what the inputs hold, so many times, and waits."""
         graph, _ = self._graphs[size, True]
+        self._replay(graph, times)
+
+    def _replay(self, graph: torch.cuda.CUDAGraph, times: int) -> None:
         with torch.cuda.stream(self.stream):
             for _ in range(times):
                 graph.replay()
@@ -160,7 +172,18 @@ class _Graphs:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self.stream):
             logits = self._network(*arguments).logits
+        self._replay(graph, 1)  # the first launch uploads the graph: not while a batch waits for it
         return graph, logits
+
+
+@cache
+def _compute_stream(device: torch.device) -> torch.cuda.Stream:
+    """Returns the stream that all engines of a device compute on.
+
+    cuBLAS keeps a workspace for every stream it has seen: an engine made anew, with half the batch size since memory
+    ran out, would lose more of it with a stream of its own.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def graph_sizes(batch_size: int) -> list[int]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from pipeline.model.bundle import Bundle
+from pipeline.digits.replay import triples
+from pipeline.model.bundle import Bundle, load_bundle
 from pipeline.model.errors import InferenceFailed
 from pipeline.model.network import PRESETS, FusionNetwork
 from pipeline.model.runtime import Runtime, isolate
@@ -36,6 +37,16 @@ def test_answers_are_those_of_the_cpu(bundle: Bundle, expected: Runtime, *, half
         samples = random_samples(count, seed=count)
         got, right = runtime.predict(samples), expected.predict(samples)
         np.testing.assert_allclose(got, right, atol=0.01 if half_precision else 1e-3)
+
+
+def test_half_precision_decides_as_full_precision_does() -> None:
+    shipped = load_bundle()
+    samples = [Sample(triple.speech, triple.image, triple.pen) for triple in triples(4_000, seed=1_234)]
+    full, half = (
+        Runtime(shipped, device="cuda", half_precision=half_precision).predict(samples).argmax(axis=1)
+        for half_precision in (False, True)
+    )
+    assert (full == half).mean() >= 0.995
 
 
 def test_batches_overlap_and_keep_their_own_answers(bundle: Bundle, expected: Runtime) -> None:
