@@ -210,13 +210,15 @@ class FusionTransformer(nn.Module):
     def attention_bias(self, present: Tensor) -> Tensor:
         """Returns minus infinity for what must not be seen, else 0, [batch, 1, 1, registers + tokens].
 
-        In the precision of the network and with rows that begin at multiples of 16 bytes and more, so that the fused
+        In the precision of the network and with all strides but the last multiples of 16 elements, so that the fused
         kernels take it as it is and no layer has to convert or copy it.
         """
         visible = F.pad(present[:, self.modality] | self.first, (self.registers, 0), value=True)
         tokens = visible.shape[1]
-        bias = torch.zeros(len(visible), -(-tokens // 16) * 16, dtype=self.missing.dtype, device=visible.device)
-        return bias[:, :tokens].masked_fill_(~visible, -torch.inf)[:, None, None, :]
+        padded = -(-tokens // 16) * 16
+        # Four dimensions from the start: one added to the cut view would have its odd length as its stride.
+        bias = torch.zeros(len(visible), 1, 1, padded, dtype=self.missing.dtype, device=visible.device)
+        return bias[..., :tokens].masked_fill_(~visible[:, None, None], -torch.inf)
 
     def embed(self, features: Features, present: Tensor | None) -> Tensor:
         """Returns the first layer's input, [batch, registers + tokens, d_model]."""

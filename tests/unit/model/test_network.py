@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.model.network import PRESETS, FusionNetwork, StemConfig, token_counts
+from pipeline.model.network import PRESETS, FusionNetwork, FusionTransformer, StemConfig, token_counts
 from pipeline.model.specs import ImageSpec, InputSpecs, SensorSpec
 from tests.unit.model.conftest import Inputs, random_inputs
 
@@ -83,10 +83,31 @@ def test_the_attention_bias_is_laid_out_for_the_fused_kernels(network: FusionNet
     transformer = FusionNetwork(network.config, network.specs).transformer.to(dtype)
     bias = transformer.attention_bias(torch.tensor(SUBSETS))
     assert (bias.dtype, bias.shape) == (dtype, (len(SUBSETS), 1, 1, 60))
-    assert bias.stride(0) * bias.element_size() % 16 == 0
-    assert bias.stride(3) == 1
     # Registers, and of a missing modality its first token.
     assert [int((row == 0).sum()) for row in bias[:, 0, 0]] == [4 + 24 + 2, 4 + 16 + 2, 4 + 16 + 2, 45, 45, 37, 60]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("rows", [1, len(SUBSETS)])
+def test_no_stride_of_the_attention_bias_makes_a_kernel_copy_it(preset: str, rows: int) -> None:
+    transformer = FusionNetwork(PRESETS[preset], InputSpecs()).transformer
+    present = torch.tensor(SUBSETS)[-rows:]
+    bias = transformer.attention_bias(present)
+    assert all(stride % 8 == 0 for stride in bias.stride()[:-1])
+    assert bias.stride(-1) == 1
+    seen = torch.cat((torch.ones(rows, 4, dtype=torch.bool), present[:, transformer.modality] | transformer.first), 1)
+    assert torch.equal(bias[:, 0, 0], torch.zeros(seen.shape).masked_fill(~seen, -torch.inf))
+
+
+@torch.inference_mode()
+def test_the_answer_does_not_depend_on_how_the_bias_is_laid_out(
+    network: FusionNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, present = random_inputs(len(SUBSETS)), torch.tensor(SUBSETS)
+    expected = network(*inputs, present).logits
+    laid_out = FusionTransformer.attention_bias
+    monkeypatch.setattr(FusionTransformer, "attention_bias", lambda *given: laid_out(*given).contiguous())
+    torch.testing.assert_close(network(*inputs, present).logits, expected, atol=1e-6, rtol=1e-6)
 
 
 @torch.inference_mode()
