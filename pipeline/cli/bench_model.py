@@ -20,7 +20,7 @@ _err = Console(stderr=True)
 
 
 def run(settings: Settings, preset: str | None, batches: list[int], seconds: float, *, as_json: bool) -> None:
-    """Measures and prints. Raises BrokenBundle, DeviceUnavailable or CompilationFailed."""
+    """Measures and prints. Raises BrokenBundle, DeviceUnavailable, CompilationFailed or InferenceFailed."""
     serving = settings.serving
     runtime = Runtime(
         _bundle(settings, preset),
@@ -65,7 +65,8 @@ def _show(runtime: Runtime, card: str | None, speeds: Iterable[Speed], peak: flo
     where = card or f"CPU, {runtime.threads} threads"
     title = f"{runtime.bundle.manifest.name}, {runtime.precision}, {where}"
     table = Table("batch", title=title, title_justify="left")
-    for column in ("samples/s", "ms a batch", "TFLOP/s", "of FP16 peak", "host to result, samples/s", "memory MB"):
+    rates = "samples/s", "ms a batch", "TFLOP/s", "of FP16 peak", "host to result, samples/s"
+    for column in (*rates, "memory MB, all sizes"):
         table.add_column(column, justify="right")
     for speed in speeds:
         share = _share(speed, peak)

@@ -21,6 +21,7 @@ from pipeline.model.specs import InputSpecs
 
 PEAKS = (
     ("B200", 2_250.0),
+    ("H200 NVL", 835.5),
     ("H200", 989.4),
     ("GH200", 989.4),
     ("H100 PCIe", 756.5),
@@ -51,7 +52,8 @@ class Speed:
         alone: Samples a second through the network, inputs on the device.
         whole: Samples a second from samples on the host to probabilities, several batches in flight.
         flops: Floating-point operations of one sample.
-        memory_mb: On a GPU the most that PyTorch had reserved, on a CPU that of the process, MB.
+        memory_mb: On a GPU the most that PyTorch had reserved, on a CPU that of the process, MB. The runtime is made
+            for the largest batch, so that it says nothing of a smaller one.
     """
 
     batch: int
@@ -99,14 +101,17 @@ def measure(runtime: Runtime, batches: Sequence[int], seconds: float) -> Iterato
     flops = flops_per_sample(runtime.bundle.network)
     for batch in batches:
         samples = _random_samples(batch, specs)
-        alone = batch * _per_second(partial(runtime.compute, batch), seconds)
+        # In this order: `compute` takes the inputs that came last, and a card is faster, and cooler, with zeros.
         whole = batch * _per_second(partial(_stream, runtime, samples), seconds)
+        alone = batch * _per_second(partial(runtime.compute, batch), seconds)
         yield Speed(batch, alone, whole, flops, _memory_mb(runtime.device))
 
 
 def known_peak(card: str) -> float | None:
-    """Returns the dense FP16 peak by a card's name."""
+    """Returns the dense FP16 peak by a card's name; a part of a card (MIG) has none that is known."""
     words = f" {card.replace('-', ' ')} "
+    if " MIG " in words:
+        return None
     return next((peak for name, peak in PEAKS if f" {name} " in words), None)
 
 
