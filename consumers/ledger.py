@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain, groupby
 from operator import attrgetter
 
@@ -37,10 +38,8 @@ class Ledger:
         self._committer = committer
         self._commit_min_ms = commit_min_ms
         self._booked: list[Output] = []
-        self._booked_bytes = 0
         self._receipts: list[Receipt] = []
         self._on_their_way: list[Receipt] = []
-        self._bytes_on_their_way = 0
         self._last_commit_ms = 0
         self._aborts_in_a_row = 0
 
@@ -58,7 +57,7 @@ class Ledger:
         self._booked.append(output)
         lane.finish(modality, [message.offset])
         self._lanes.take_in(len(output.value))
-        self._booked_bytes += len(message.value or b"") + len(output.value)
+        self._receipts.append(partial(self._lanes.let_go, len(message.value or b"") + len(output.value)))
 
     def book_all(self, moments: Sequence[Moment], outputs: Sequence[Output], committed: Receipt) -> None:
         """Books an output for each of these moments; it accounts for the moment's fresh records.
@@ -74,7 +73,7 @@ class Ledger:
             records = list(chain.from_iterable(map(_FRESH, run)))
             for modality in Modality:
                 lane.finish(modality, [record.offset for record in records if record.modality is modality])
-            self._booked_bytes += sum(map(len, map(_VALUE, records)))
+            self._receipts.append(partial(self._lanes.let_go, sum(map(len, map(_VALUE, records)))))
 
     def commit_if_due(self, group: Callable[[], GroupMetadata], now_ms: int) -> None:
         """Takes note of a commit that is through and starts the next one if it is due.
@@ -96,7 +95,7 @@ class Ledger:
 
     def forget(self) -> None:
         """Drops what is booked and waits for the commit on its way, whatever becomes of it."""
-        self._booked, self._receipts, self._booked_bytes = [], [], 0
+        self._booked, self._receipts = [], []
         with suppress(AbortNeeded):
             self._settle(wait=True)
 
@@ -110,7 +109,6 @@ class Ledger:
             return
         outputs, self._booked = self._booked, []
         self._on_their_way, self._receipts = self._receipts, []
-        self._bytes_on_their_way, self._booked_bytes = self._booked_bytes, 0
         self._last_commit_ms = now_ms
         self._committer.submit(Transaction(outputs, offsets, group()))
 
@@ -126,6 +124,5 @@ class Ledger:
         if through:
             metrics.TRANSACTIONS.labels("committed").inc()
             self._aborts_in_a_row = 0
-            self._lanes.let_go(self._bytes_on_their_way)
-            for committed in self._on_their_way:
-                committed()
+            for receipt in self._on_their_way:
+                receipt()
