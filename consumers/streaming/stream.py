@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing
 from typing import Any
 
 import faust
@@ -21,10 +22,12 @@ from pipeline.settings import Settings
 from pipeline.telemetry import logs, metrics
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
+from pipeline.telemetry.watchdog import Watchdog
 
 VIEW_PATH = "/statistics"
 TICK_S = 0.1
 SAMPLE_S = 1.0
+STOP_S = 30.0
 LEAST_PATIENCE_S = 60.0
 MOST_ASSIGNMENTS = 8
 RAW: faust.Schema[bytes, bytes] = faust.Schema(
@@ -115,7 +118,10 @@ class Stream:
         finally:
             for task in (starting, awake, sampling):
                 task.cancel()
-            await app.stop()
+            if self._failure is not None:
+                _log.warning("stopping", problem=str(self._failure))
+            with closing(Watchdog(STOP_S)) as watchdog, watchdog.watching("stopping Faust"):
+                await app.stop()
         if (failure := self._failure or app.crash_reason) is not None:
             raise failure
 

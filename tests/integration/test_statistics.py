@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 
 from pipeline.events.records import Modality
 from pipeline.stack import LocalStack
+from pipeline.telemetry.watchdog import EXIT_CODE
 from tests.support.predictions import NOON_MS, a_prediction
 from tests.support.stack import new_stack, started
 from tests.support.statistics import CODEC, ROOT, WAIT_S, StatisticsPlace, await_equal
@@ -160,7 +161,8 @@ def test_another_member_takes_over_from_one_that_is_suspended_for_long(place: St
             place.publish(a_prediction(number) for number in range(150, 200))
             await_equal(lambda: place.counts(TEN_S), {(NOON_MS, "7", "SS"): 200})
             one.send_signal(signal.SIGCONT)
-            assert one.wait(WAIT_S) == 1
+            # By itself, or by the watchdog: Faust was seen not to stop for a minute, once, after a suspension.
+            assert one.wait(WAIT_S) in {1, EXIT_CODE}, place.log("one")
             assert "was suspended" in place.log("one")
             place.publish([a_prediction(200)])
             await_equal(lambda: place.counts(TEN_S), {(NOON_MS, "7", "SS"): 201})
