@@ -128,8 +128,9 @@ def retry(
 ) -> None:
     """Publish originals again: topic, key, value and headers as they were, a key's oldest letter first.
 
-    Two headers are added: trimodal-retry-of names the dead letter, trimodal-retry-count is 1, or 2 for a retry of a
-    retry. The record gets a new offset, so the ledger has a new entry for it, and the dead letter stays.
+    Three headers are added: trimodal-retry-of names the dead letter, trimodal-retry-count is 1, or 2 for a retry of a
+    retry, and trimodal-first-attempt names the record that was tried first. The record gets a new offset, so the ledger
+    has a new entry for it, and the dead letter stays.
 
     A record keeps its event time. Once its lane's watermark has passed that by join.window_ms, it is LATE again, or
     DUPLICATE while the lane remembers its first attempt, unless it amends a partial answer. `--event-time now` gives

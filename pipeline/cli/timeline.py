@@ -8,7 +8,7 @@ from pipeline.cli.printing import text_of, time_text
 from pipeline.events.records import Headers, Modality, Prediction, SourceOffset
 from pipeline.join.fate import DeadLettered, Fate, Predicted, Unproven, Unread, Waiting
 from pipeline.kafka.history import FoundLetter, FoundPrediction, History, SourceRecord
-from pipeline.kafka.retries import RETRY_COUNT, RETRY_OF
+from pipeline.kafka.retries import FIRST_ATTEMPT, RETRY_COUNT, RETRY_OF
 from pipeline.search.documents import document
 
 
@@ -109,6 +109,8 @@ def _record(record: SourceRecord, fates: Iterable[Fate], names: Names) -> Entry:
     parts = [record.problem.rstrip(".") if record.event_time_ms is None else _event_time(record)]
     if RETRY_OF in headers:
         parts.append(f"retry {headers.pop(RETRY_COUNT, '1')} of {headers.pop(RETRY_OF)}")
+        if first := headers.pop(FIRST_ATTEMPT, ""):
+            parts.append(f"first tried as {first}")
     parts += [f"{name}: {value}" for name, value in headers.items()]
     more = tuple(f"→ {_became(fate, record, names)}" for fate in fates)
     return Entry(record.taken_ms, str(record.place), ", ".join(parts), more)

@@ -29,8 +29,12 @@ RETRY_OF = "trimodal-retry-of"
 """Header of a retry: the place of the dead letter that it was published from."""
 RETRY_COUNT = "trimodal-retry-count"
 """Header of a retry: 1 for the first, 2 for a retry of that, and so on."""
+FIRST_ATTEMPT = "trimodal-first-attempt"
+"""Header of a retry, also of a retry of a retry: the place of the source record that was tried first."""
 CLOCK_MARGIN_MS = 60_000
 """How far the clocks of two brokers may be apart without a retry being overlooked."""
+
+_OURS = {RETRY_OF, RETRY_COUNT, FIRST_ATTEMPT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +211,13 @@ def _key_hindrance(key: bytes | None) -> str | None:
 
 
 def _headers(letter: DeadLetter, place: SourceOffset) -> Headers:
-    kept = ((name, value) for name, value in letter.headers.items() if name not in {RETRY_OF, RETRY_COUNT})
+    kept = tuple((name, value) for name, value in letter.headers.items() if name not in _OURS)
     before = letter.headers.get(RETRY_COUNT, b"0")
     count = (int(before) if before.isdigit() else 0) + 1
-    return (*kept, (RETRY_OF, str(place).encode()), (RETRY_COUNT, str(count).encode()))
+    own = {RETRY_OF: str(place).encode(), RETRY_COUNT: str(count).encode()}
+    if first := letter.headers.get(FIRST_ATTEMPT) or ", ".join(map(str, letter.sources)).encode():
+        own[FIRST_ATTEMPT] = first
+    return kept + tuple(own.items())
 
 
 def _earlier(settings: Settings, candidates: Sequence[Retry]) -> dict[SourceOffset, SourceOffset]:

@@ -9,7 +9,7 @@ from pipeline.events.records import Reason
 from tests.faults.conftest import NewScenario
 from tests.faults.scenario import alive_for, await_said, killed
 from tests.faults.watching import left_open
-from tests.support.replica import BUSY, HANGS, OPEN, SLOW, STOPS
+from tests.support.replica import BUSY, HANGS, IDLE, OPEN, SLOW, STOPS
 
 SEED = 20_261_124
 
@@ -21,12 +21,13 @@ def test_one_of_two_replicas_killed_again_and_again(scenario: NewScenario) -> No
     rng = random.Random(SEED)
     replicas = {name: here.replica(name) for name in ("a", "b")}
     hanging: set[str] = set()
-    kills = 0
+    kills = in_commit = 0
     with here.load(70) as load:
         while kills < 20 or load.triples < 10_000:
             name = rng.choice(sorted(replicas))
             if name in hanging:
                 await_said(replicas[name], OPEN)
+                in_commit += 1
                 here.note(f"kill -9 of {name} between send_offsets and commit")
             else:
                 alive_for(replicas[name], rng.uniform(0.5, 5.0))
@@ -46,6 +47,7 @@ def test_one_of_two_replicas_killed_again_and_again(scenario: NewScenario) -> No
             replicas[name] = here.replica(name)
     report = here.conclude()
     assert kills >= 20
+    assert in_commit >= 3
     assert load.triples >= 10_000
     assert 0.09 < report.dead_letters[Reason.INCOMPLETE] / (load.triples / 2) < 0.11, "half of the incomplete are alone"
     here.stop(*replicas.values())
@@ -118,6 +120,8 @@ def test_rebalance_while_a_slow_batch_is_in_the_model(scenario: NewScenario) -> 
     here.note("start of b while a batch of a is in the model")
     other = here.replica("b")
     here.await_members("a", "b")
+    before = here.log("a").partition("lanes revoked")[0]
+    assert before.count(BUSY) == before.count(IDLE) + 1, "a batch was in the model when the lanes went"
     here.publish_some(100, seed=2)
     here.conclude()
     here.stop(slow, other)

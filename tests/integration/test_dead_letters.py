@@ -135,9 +135,11 @@ def test_a_retry_is_a_new_entry_of_the_ledger_and_is_made_once(world: World) -> 
     settled(world, records=2)
     (again,) = listed(world, "--reason", "LATE", "--reason", "DUPLICATE")
     assert again["value_bytes"] == letter["value_bytes"]
-    assert retry_headers(again) == {"trimodal-retry-of": letter["at"], "trimodal-retry-count": "1"}
-
     source = world.settings.topics.source(Modality.SPEECH)
+    said_of_it = retry_headers(again)
+    assert said_of_it.pop("trimodal-first-attempt").startswith(f"{source}[")
+    assert said_of_it == {"trimodal-retry-of": letter["at"], "trimodal-retry-count": "1"}
+
     assert f"It was retried as {source}" in said(world, "retry", letter["at"], "--yes", exit_code=1)
     assert "There is nothing to publish" in said(world, "retry", "--reason", "INCOMPLETE", "--yes")
     assert "Would publish: 1 record" in said(world, "retry", letter["at"], "--again", "--dry-run")

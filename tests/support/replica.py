@@ -43,6 +43,8 @@ FAILS = "FAILS_ON_SILENCE"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 OPEN = "a transaction is open"
 BUSY = "a batch is in the model"
+IDLE = "a batch has left the model"
+_log = logs.logger(__name__)
 
 
 def say(what: str) -> None:
@@ -90,9 +92,11 @@ class SlowPredictor(StubPredictor):
         self._seconds = seconds
 
     def predict(self, samples: Sequence[Sample]) -> Probabilities:
-        """Says that it has begun, and waits."""
+        """Says that it has begun, also in the log, and waits."""
+        _log.info(BUSY)
         say(BUSY)
         time.sleep(self._seconds)
+        _log.info(IDLE)
         return super().predict(samples)
 
 

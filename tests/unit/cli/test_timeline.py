@@ -9,7 +9,7 @@ from pipeline.cli.timeline import Index, Names, as_object, entries
 from pipeline.events.records import DeadLetter, Headers, Modality, Reason, SourceOffset
 from pipeline.join.fate import DeadLettered, Fate, Predicted, Unproven, Unread, Waiting
 from pipeline.kafka.history import FoundLetter, FoundPrediction, History, SourceRecord
-from pipeline.kafka.retries import RETRY_COUNT, RETRY_OF
+from pipeline.kafka.retries import FIRST_ATTEMPT, RETRY_COUNT, RETRY_OF
 from pipeline.search.documents import document
 from tests.support.predictions import NOON_MS, PREDICTION
 
@@ -74,9 +74,9 @@ def test_a_record_that_does_not_decode_says_why() -> None:
 
 
 def test_a_letter_and_its_retry_name_each_other() -> None:
-    headers = ((RETRY_OF, str(LETTER_AT).encode()), (RETRY_COUNT, b"2"))
+    headers = ((RETRY_OF, str(LETTER_AT).encode()), (RETRY_COUNT, b"2"), (FIRST_ATTEMPT, b"speech[3]@0"))
     told = lines(a_history(Unread(), headers=headers, letters=(a_letter(SourceOffset("speech", 3, 1)),)))
-    assert told[0].endswith("(250 ms earlier), retry 2 of dead-letters[3]@2")
+    assert told[0].endswith("(250 ms earlier), retry 2 of dead-letters[3]@2, first tried as speech[3]@0")
     assert told[2:] == ["dead-letters[3]@2 LATE: Too late.", "of speech[3]@1", "→ retried as speech[3]@17"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from pipeline.events.records import DeadLetter, Modality, Reason, SourceOffset
 from pipeline.kafka.contract import Message, Output
 from pipeline.kafka.letters import Placed, Wanted
-from pipeline.kafka.retries import RETRY_COUNT, RETRY_OF, Plan, Refused, Retry, Terms, prepared, settled
+from pipeline.kafka.retries import FIRST_ATTEMPT, RETRY_COUNT, RETRY_OF, Plan, Refused, Retry, Terms, prepared, settled
 from pipeline.settings import TopicSettings
 from tests.support.events import CODEC, encoded, event
 
@@ -37,16 +37,20 @@ def offsets(plan: Plan) -> tuple[list[int], list[int]]:
 
 def test_the_original_is_published_as_it_was_with_a_header_that_names_the_letter() -> None:
     output = prepared(placed(LETTER), TOPICS, CODEC)
-    headers = (("label", b"7"), (RETRY_OF, b"t.dead-letters[2]@17"), (RETRY_COUNT, b"1"))
+    first = str(LETTER.sources[0]).encode()
+    headers = (("label", b"7"), (RETRY_OF, b"t.dead-letters[2]@17"), (RETRY_COUNT, b"1"), (FIRST_ATTEMPT, first))
     assert output == Output("t.image", b"door-17", LETTER.value or b"", headers)
 
 
 @pytest.mark.parametrize(("before", "after"), [(b"1", b"2"), (b"9", b"10"), (b"many", b"1")])
-def test_a_retry_of_a_retry_is_counted_and_names_the_newer_letter(before: bytes, after: bytes) -> None:
-    letter = replace(LETTER, headers={RETRY_OF: b"t.dead-letters[2]@3", RETRY_COUNT: before})
+def test_a_retry_of_a_retry_is_counted_and_names_the_newer_letter_and_the_first_attempt(
+    before: bytes, after: bytes
+) -> None:
+    ours = {RETRY_OF: b"t.dead-letters[2]@3", RETRY_COUNT: before, FIRST_ATTEMPT: b"t.image[2]@1"}
+    letter = replace(LETTER, headers=ours)
     output = prepared(placed(letter, 30), TOPICS, CODEC)
     assert isinstance(output, Output)
-    assert output.headers == ((RETRY_OF, b"t.dead-letters[2]@30"), (RETRY_COUNT, after))
+    assert dict(output.headers) == {**ours, RETRY_OF: b"t.dead-letters[2]@30", RETRY_COUNT: after}
 
 
 def test_another_event_time_changes_nothing_else_of_the_event() -> None:
