@@ -172,3 +172,9 @@ def run_until(enough: Callable[[], bool], *replicas: Replica) -> None:
         assert time.monotonic() < deadline, "not enough in time"
         for one in replicas:
             one.step()
+
+
+def run_to_balance(broker: MemoryBroker, *replicas: Replica) -> None:
+    """Steps the replicas until every record is accounted for, once."""
+    run_until(lambda: accounted(broker).total() >= expected(broker).total(), *replicas)
+    assert accounted(broker) == expected(broker)

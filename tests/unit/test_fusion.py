@@ -1,43 +1,29 @@
 """The fusion consumer on the in-memory broker: each record ends in one committed output, and which."""
 
 import threading
-import time
 from collections.abc import Sequence
 
 import pytest
 
-from consumers import fusion as fusion_module
-from consumers.outputs import Moment
 from pipeline.events.records import Modality, Reason
-from pipeline.join.lane import Lane
-from pipeline.join.outcomes import JoinRules
 from pipeline.join.partitioner import partition_of
-from pipeline.join.tracker import Position
 from pipeline.kafka.contract import TopicPartition
 from pipeline.model.samples import Sample
 from tests.support.events import StubPredictor, encoded
 from tests.support.fusion import (
     NOW_MS,
     SETTINGS,
-    Beside,
     Replica,
-    accounted,
     dead_letters,
-    expected,
     predictions,
     publish,
     replica,
+    run_to_balance,
     run_until,
 )
 from tests.support.memory import Ending, MemoryBroker
-from tests.support.stepped import SteppedCommitter
 
 SPEECH, IMAGE, SENSOR = Modality
-
-
-def run_to_balance(broker: MemoryBroker, *replicas: Replica) -> None:
-    run_until(lambda: accounted(broker).total() >= expected(broker).total(), *replicas)
-    assert accounted(broker) == expected(broker)
 
 
 def reasons(broker: MemoryBroker) -> list[Reason]:
@@ -247,62 +233,6 @@ def test_replicas_share_the_lanes_and_hand_them_over(broker: MemoryBroker) -> No
     run_to_balance(broker, first, second)
     first.crash()
     second.crash()
-
-
-def test_stopping_finishes_what_is_in_flight(broker: MemoryBroker) -> None:
-    for number in range(10):
-        publish(broker, b"k%d" % number, SPEECH, IMAGE, SENSOR)
-    one = replica(broker)
-    stop = threading.Event()
-
-    def stop_when_read(samples: Sequence[Sample]) -> bool:
-        stop.set()
-        return False
-
-    one.inference._predictor = StubPredictor(stop_when_read)
-    one.consumer.run(stop)
-    lane = Lane(JoinRules(1, 0, 1), dict.fromkeys(Modality, Position.at(0)))
-    assert accounted(broker) == expected(broker)
-    assert broker.members == [], "it has left the group"
-    assert broker.closed_sinks == 1
-    with pytest.raises(RuntimeError, match="after shutdown"):
-        one.inference.submit([Moment(lane, b"late", (), (), amends=False)])
-
-
-def test_stopping_leaves_to_the_next_owner_what_takes_too_long(
-    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fusion_module, "FINISH_MS", 200)
-    for number in range(40):
-        publish(broker, b"k%d" % number, SPEECH, IMAGE, SENSOR)
-    stop = threading.Event()
-
-    def slow(samples: Sequence[Sample]) -> bool:
-        stop.set()
-        time.sleep(0.05)
-        return False
-
-    replica(broker, StubPredictor(slow)).consumer.run(stop)
-    assert 0 < len(predictions(broker)) < 40
-    last = replica(broker)
-    run_to_balance(broker, last)
-    last.crash()
-
-
-def test_a_commit_that_is_slow_holds_the_source_back(broker: MemoryBroker) -> None:
-    settings = SETTINGS.model_copy(update={"join": SETTINGS.join.model_copy(update={"max_bytes": 20_000})})
-    one = replica(broker, settings=settings, beside=Beside(committer=SteppedCommitter))
-    for number in range(3_000):
-        broker.publish("speech", b"k%d" % number, bytes(1_000))
-    for _ in range(100):
-        one.step()
-    assert 20_000 < one.waiting_bytes < 1_000_000, "no more than one poll brings"
-    committer = one.committer
-    assert isinstance(committer, SteppedCommitter)
-    while accounted(broker) != expected(broker):
-        committer.advance()
-        one.step()
-    one.crash()
 
 
 def test_what_is_committed_needs_no_reading_again(broker: MemoryBroker) -> None:
