@@ -6,7 +6,6 @@ thread of its own, and hand their results back.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence, Sized
-from functools import partial
 from itertools import chain, compress
 
 import numpy as np
@@ -167,8 +166,7 @@ class FusionConsumer(PartitionListener):
 
     def _publish(self, moments: Sequence[Moment], probabilities: Probabilities) -> None:
         outputs, newest_ms = self._outputs.predictions(moments, probabilities)
-        self._vitals.published(moments)
-        self._ledger.book_all(moments, outputs, committed=partial(self._vitals.committed, moments, newest_ms))
+        self._ledger.book_all(moments, outputs, committed=self._vitals.published(moments, newest_ms))
 
     def _set_aside(self, lane: Lane, records: Sequence[Record], reason: Reason, detail: str) -> None:
         for record in records:

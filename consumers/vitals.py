@@ -61,9 +61,15 @@ class Vitals:
         metrics.BATCH_SIZE.observe(samples)
         metrics.QUEUE_WAIT.labels("batch").observe(waited_ms / 1_000)
 
-    def published(self, moments: Sequence[Moment]) -> None:
-        """Predictions from all records of these moments are booked."""
-        metrics.note_predictions([len(moment.records) for moment in moments])
+    def published(self, moments: Sequence[Moment], newest_ms: npt.NDArray[np.int64]) -> Callable[[], None]:
+        """Predictions from all records of these moments are booked; returns what to call when they are committed.
+
+        Args:
+            moments: what was answered.
+            newest_ms: the broker's timestamp of the newest record of each.
+        """
+        inputs = [len(moment.records) for moment in moments]
+        metrics.note_predictions(inputs)
         others = [moment for moment in moments if len(moment.fresh) < len(Modality)]
         for modality in Modality:
             self._outcomes[self._lanes.topic(modality), "joined"] += len(moments) - len(others)
@@ -71,10 +77,7 @@ class Vitals:
             outcome = "amended" if moment.amends else "partial"
             for record in moment.fresh:
                 self._outcomes[self._lanes.topic(record.modality), outcome] += 1
-
-    def committed(self, moments: Sequence[Moment], newest_ms: npt.NDArray[np.int64]) -> None:
-        """The predictions from these moments are committed; the newest record of each came at such a time."""
-        metrics.note_latencies([len(moment.records) for moment in moments], self._clock_ms() - newest_ms)
+        return lambda: metrics.note_latencies(inputs, self._clock_ms() - newest_ms)
 
     def set_aside(self, topic: str, reason: Reason) -> None:
         """A dead letter for a record of a topic is booked."""

@@ -41,11 +41,9 @@ class Mute(Vitals):
     def left_for_model(self, samples: int, waited_ms: int) -> None:
         """Does nothing."""
 
-    def published(self, moments: Sequence[Moment]) -> None:
-        """Does nothing."""
-
-    def committed(self, moments: Sequence[Moment], newest_ms: npt.NDArray[np.int64]) -> None:
-        """Does nothing."""
+    def published(self, moments: Sequence[Moment], newest_ms: npt.NDArray[np.int64]) -> Callable[[], None]:
+        """Does nothing, now and later."""
+        return lambda: None
 
     def set_aside(self, topic: str, reason: Reason) -> None:
         """Does nothing."""
