@@ -91,11 +91,11 @@ class FusionConsumer(PartitionListener):
 
     def _receive(self, topic: str, deliveries: Sequence[Delivery]) -> None:
         modality = self._lanes.modality(topic)
+        self._vitals.received(topic, sum(len(delivery.offsets) for delivery in deliveries))
         for delivery, inspected in zip(deliveries, self._inspector.inspect(modality, deliveries), strict=True):
             lane = self._lanes.held[delivery.where.partition]
             finished = lane.admit(modality, delivery.offsets)
             sizes = [len(value or b"") for value in delivery.values]
-            self._vitals.received(topic, len(sizes))
             self._poll_size.note(len(sizes), sum(sizes))
             self._lanes.take_in(sum(compress(sizes, [offset not in finished for offset in delivery.offsets])))
             for place, error in inspected.refused:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Sized
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from pipeline.telemetry.clock import wall_ms
 from pipeline.telemetry.health import Health
 
 EVERY_MS = 1_000
+_RECORDS, _FRESH = attrgetter("records"), attrgetter("fresh")
 
 
 class Vitals:
@@ -59,7 +61,7 @@ class Vitals:
     def left_for_model(self, samples: int, waited_ms: int) -> None:
         """A batch has left for the model; its oldest sample had waited so long."""
         metrics.BATCH_SIZE.observe(samples)
-        metrics.QUEUE_WAIT.labels("batch").observe(waited_ms / 1_000)
+        metrics.BATCH_WAIT.observe(waited_ms / 1_000)
 
     def published(self, moments: Sequence[Moment], newest_ms: npt.NDArray[np.int64]) -> Callable[[], None]:
         """Predictions from all records of these moments are booked; returns what to call when they are committed.
@@ -68,9 +70,9 @@ class Vitals:
             moments: what was answered.
             newest_ms: the broker's timestamp of the newest record of each.
         """
-        inputs = [len(moment.records) for moment in moments]
+        inputs = list(map(len, map(_RECORDS, moments)))
         metrics.note_predictions(inputs)
-        others = [moment for moment in moments if len(moment.fresh) < len(Modality)]
+        others = [m for m, fresh in zip(moments, map(_FRESH, moments), strict=True) if len(fresh) < len(Modality)]
         for modality in Modality:
             self._outcomes[self._lanes.topic(modality), "joined"] += len(moments) - len(others)
         for moment in others:

@@ -105,6 +105,7 @@ QUEUE_WAIT = _histogram(
     _SECONDS,
     "queue",
 )
+BATCH_WAIT = QUEUE_WAIT.labels("batch")
 QUEUE_LENGTH = _sampled(
     "trimodal_queue_length",
     "samples, batches, outputs",
