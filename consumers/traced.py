@@ -1,14 +1,17 @@
 """Where a trace goes through the fusion program: from the events to their prediction."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pipeline.join.outcomes import Record
 from pipeline.kafka.contract import Output
-from pipeline.telemetry.tracing import Attributes, Kind, TraceContext, Tracer, Work, context_of
+from pipeline.telemetry.tracing import Attributes, Kind, PassedOn, TraceContext, Tracer, Work, context_of
 
 if TYPE_CHECKING:
     from consumers.outputs import Moment
+
+_EVENT_TIME = attrgetter("event_time_ms")
 
 
 def with_contexts(outputs: Sequence[Output], moments: Sequence["Moment"], tracer: Tracer, now_ms: int) -> list[Output]:
@@ -30,11 +33,11 @@ def with_contexts(outputs: Sequence[Output], moments: Sequence["Moment"], tracer
 
 
 def _continued(moment: "Moment", tracer: Tracer, now_ms: int) -> TraceContext | None:
-    records = sorted(moment.records, key=lambda record: _rank(moment, record))
-    contexts = [context for record in records if (context := context_of(record.headers))]
-    if not contexts:
-        return None
-    others = [context for context in contexts[1:] if context.trace_id != contexts[0].trace_id]
+    contexts = (context for record in _ranked(moment) if (context := context_of(record.headers)))
+    first = next(contexts, None)
+    if first is None or isinstance(tracer, PassedOn):
+        return first
+    others = [context for context in contexts if context.trace_id != first.trace_id]
     began_ms = min(record.timestamp_ms for record in moment.records)
     attributes: Attributes = {
         "messaging.system": "kafka",
@@ -43,8 +46,9 @@ def _continued(moment: "Moment", tracer: Tracer, now_ms: int) -> TraceContext | 
         "trimodal.amends": int(moment.amends),
     }
     work = Work("predict", Kind.CONSUMES, min(began_ms, now_ms), now_ms, others, attributes)
-    return tracer.span(work, contexts[0])
+    return tracer.span(work, first)
 
 
-def _rank(moment: "Moment", record: Record) -> tuple[bool, int]:
-    return moment.amends and record in moment.fresh, record.event_time_ms
+def _ranked(moment: "Moment") -> list[Record]:
+    records = sorted(moment.records, key=_EVENT_TIME)
+    return sorted(records, key=moment.fresh.__contains__) if moment.amends else records

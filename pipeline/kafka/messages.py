@@ -82,4 +82,8 @@ def _end(message: ClientMessage) -> EndOfPartition | None:
 
 def _pairs(headers: Mapping[str, Content] | Sequence[tuple[str, Content]] | None) -> Headers:
     pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    return tuple((name, content.encode() if isinstance(content, str) else content or b"") for name, content in pairs)
+    return tuple([(name, content if type(content) is bytes else _bytes(content)) for name, content in pairs])
+
+
+def _bytes(content: Content) -> bytes:
+    return content.encode() if isinstance(content, str) else content or b""
