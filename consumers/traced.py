@@ -35,8 +35,8 @@ def with_contexts(outputs: Sequence[Output], moments: Sequence["Moment"], tracer
 def _continued(moment: "Moment", tracer: Tracer, now_ms: int) -> TraceContext | None:
     contexts = (context for record in _ranked(moment) if (context := context_of(record.headers)))
     first = next(contexts, None)
-    if first is None or isinstance(tracer, PassedOn):
-        return first
+    if first is None or not first.sampled or isinstance(tracer, PassedOn):
+        return first  # no span is made
     others = [context for context in contexts if context.trace_id != first.trace_id]
     began_ms = min(record.timestamp_ms for record in moment.records)
     attributes: Attributes = {

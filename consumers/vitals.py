@@ -70,9 +70,11 @@ class Vitals:
             moments: what was answered.
             newest_ms: the broker's timestamp of the newest record of each.
         """
-        inputs = list(map(len, map(_RECORDS, moments)))
+        fresh = list(map(len, map(_FRESH, moments)))
+        whole = min(fresh) == len(Modality)
+        others = [] if whole else [m for m, count in zip(moments, fresh, strict=True) if count < len(Modality)]
+        inputs = fresh if whole else list(map(len, map(_RECORDS, moments)))
         metrics.note_predictions(inputs)
-        others = [m for m, fresh in zip(moments, map(_FRESH, moments), strict=True) if len(fresh) < len(Modality)]
         for modality in Modality:
             self._outcomes[self._lanes.topic(modality), "joined"] += len(moments) - len(others)
         for moment in others:

@@ -224,9 +224,9 @@ def note_predictions(inputs: Sequence[int]) -> None:
 
 def note_latencies(inputs: Sequence[int], latencies_ms: npt.NDArray[np.int64]) -> None:
     """Predictions from so many inputs each were committed, so long after the newest input came."""
-    counts = np.asarray(inputs)
-    for count in np.unique(counts).tolist():
-        LATENCY.observe(latencies_ms[counts == count] / 1_000, str(count))
+    for count in (kinds := set(inputs)):
+        of_kind = latencies_ms if len(kinds) == 1 else latencies_ms[np.asarray(inputs) == count]
+        LATENCY.observe(of_kind / 1_000, str(count))
 
 
 def note_outcomes(outcomes: Mapping[tuple[str, str], int]) -> None:
