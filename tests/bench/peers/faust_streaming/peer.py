@@ -37,8 +37,8 @@ async def join(records: Any) -> None:
     async for key, value in records.items():
         if not _said:
             _said.append(True)
-            sys.stdout.write(json.dumps({"first": time.time()}) + "\n")
-            sys.stdout.flush()
+            sys.__stdout__.write(json.dumps({"first": time.time()}) + "\n")
+            sys.__stdout__.flush()
         before = held[key] or b"\0"
         if before[0] == 2:
             del held[key]
