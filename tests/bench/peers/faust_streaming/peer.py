@@ -37,8 +37,7 @@ async def join(records: Any) -> None:
     async for key, value in records.items():
         if not _said:
             _said.append(True)
-            sys.__stdout__.write(json.dumps({"first": time.time()}) + "\n")
-            sys.__stdout__.flush()
+            print(json.dumps({"first": time.time()}), file=sys.__stdout__, flush=True)
         before = held[key] or b"\0"
         if before[0] == 2:
             del held[key]
