@@ -2,12 +2,12 @@
 
 from pipeline.join.offset_map import PREFIX
 
-_CHANGED = len(PREFIX) + 4
+_CHANGED = len(PREFIX) + 9
 
 
 def damaged(text: str) -> str:
-    """Returns a map with one character changed, the last of base85's first group: its checksum is another one.
+    """Returns a map with one character changed, the last of base85's second group: its checksum is then wrong.
 
-    The end of a text will not do: base85's last group has several spellings.
+    The first group holds the version, which a borrow could change; of the last one there are several spellings.
     """
     return text[:_CHANGED] + ("1" if text[_CHANGED] == "0" else "0") + text[_CHANGED + 1 :]
