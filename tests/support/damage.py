@@ -1,13 +1,14 @@
 """Offset maps that have been damaged on their way."""
 
+import base64
+
 from pipeline.join.offset_map import PREFIX
 
-_CHANGED = len(PREFIX) + 9
+_CHECKSUM = 1  # the byte after the version
 
 
 def damaged(text: str) -> str:
-    """Returns a map with one character changed, the last of base85's second group: its checksum is then wrong.
-
-    The first group holds the version, which a borrow could change; of the last one there are several spellings.
-    """
-    return text[:_CHANGED] + ("1" if text[_CHANGED] == "0" else "0") + text[_CHANGED + 1 :]
+    """Returns a map with one bit of its checksum changed."""
+    raw = bytearray(base64.b85decode(text.removeprefix(PREFIX)))
+    raw[_CHECKSUM] ^= 1
+    return PREFIX + base64.b85encode(raw).decode("ascii")
