@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from pipeline.telemetry import metrics
 from pipeline.telemetry.health import Health
 
 STUCK_S = 60.0
@@ -42,3 +43,36 @@ class CommitWatch:
         else:
             says = f"{ago}, and {waiting}: see the log for what {self._suspects} says."
             self._health.note("commits", says, ok=False)
+
+
+class ReadCommits:
+    """Notes the commits of a program that commits what it has read, when that is done.
+
+    Args:
+        health: is told.
+        suspects: whose fault it may be that none goes through, for a sentence.
+        clock_s: a monotonic clock.
+    """
+
+    def __init__(self, health: Health, suspects: str, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._watch = CommitWatch(health, suspects, clock_s)
+        self._clock_s = clock_s
+        self._last_s: float | None = None
+        self._is_owing = False
+
+    def read(self) -> None:
+        """Something was read that is not committed yet."""
+        self._is_owing = True
+
+    def committed(self, *, with_rest: bool = False) -> None:
+        """A commit went through; `with_rest` if more has been read meanwhile."""
+        self._last_s, self._is_owing = self._clock_s(), with_rest
+        metrics.LAST_COMMIT.set_to_current_time()
+
+    def taken_away(self) -> None:
+        """What was read is for somebody else to commit."""
+        self._is_owing = False
+
+    def look(self) -> None:
+        """Takes note of how things stand; is called about once a second."""
+        self._watch.look(self._last_s, "what was read last waits" if self._is_owing else None)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from consumers.commits import CommitWatch
+from consumers.commits import ReadCommits
 from pipeline.kafka.contract import Message, TopicPartition
 from pipeline.kafka.subscriber import Subscriber
 from pipeline.telemetry import metrics
@@ -38,11 +38,9 @@ class WatchedSubscriber:
     ) -> None:
         self._subscriber = subscriber
         self._health = health
-        self._commits = CommitWatch(health, suspects, clock_s)
+        self._commits = ReadCommits(health, suspects, clock_s)
         self._clock_s = clock_s
         self._sampled_s: float | None = None
-        self._last_commit_s: float | None = None
-        self._is_owing = False
 
     @property
     def generation(self) -> int:
@@ -51,10 +49,13 @@ class WatchedSubscriber:
 
     def poll(self, count: int, timeout_s: float) -> Sequence[Message]:
         """Returns records; the program's main loop comes by here."""
+        generation = self._subscriber.generation
         messages = self._subscriber.poll(count, timeout_s)
+        if self._subscriber.generation != generation:
+            self._commits.taken_away()
         if messages:
             metrics.RECORDS.labels(messages[0].topic).inc(len(messages))
-            self._is_owing = True
+            self._commits.read()
         self._health.beat()
         now_s = self._clock_s()
         if self._sampled_s is None or now_s - self._sampled_s >= EVERY_S:
@@ -66,8 +67,7 @@ class WatchedSubscriber:
         """Commits."""
         self._subscriber.commit(following)
         if following:
-            self._last_commit_s, self._is_owing = self._clock_s(), False
-            metrics.LAST_COMMIT.set_to_current_time()
+            self._commits.committed()
 
     def pause(self) -> None:
         """Stops delivery."""
@@ -89,4 +89,4 @@ class WatchedSubscriber:
         else:
             self._health.note("assignment", f"{len(held)} partitions are held.")
         self._health.note("lag", f"{sum(backlog.values()):,} records are still to be read.")
-        self._commits.look(self._last_commit_s, "what was read last waits" if self._is_owing else None)
+        self._commits.look()

@@ -12,7 +12,7 @@ import faust
 from faust.types import EventT
 from faust.web import Request, View
 
-from consumers.commits import CommitWatch
+from consumers.commits import ReadCommits
 from consumers.streaming.configuration import Names, configured
 from consumers.streaming.handler import Handler
 from consumers.streaming.transport import CommittedConsumer
@@ -73,9 +73,7 @@ class Stream:
         self._interval_s = settings.statistics.publish_ms / 1_000
         self._session_s = settings.kafka.session_timeout_ms / 1_000
         self._patience_s = max(2 * self._session_s, LEAST_PATIENCE_S)
-        self._commits = CommitWatch(health, "Kafka or Faust")
-        self._last_step_s: float | None = None
-        self._is_owing = False
+        self._commits = ReadCommits(health, "Kafka or Faust")
         self._received: list[EventT[Any]] = []
         self._at_work = False
         self._failure: Exception | None = None
@@ -138,7 +136,7 @@ class Stream:
         """Shows how much is still to be read, and whether steps go through."""
         while True:
             await asyncio.sleep(SAMPLE_S)
-            self._commits.look(self._last_step_s, "what was read last waits" if self._is_owing else None)
+            self._commits.look()
             consumer = self._app.consumer
             if self._at_work and isinstance(consumer, CommittedConsumer):
                 backlog = consumer.backlog()
@@ -201,7 +199,7 @@ class Stream:
         self._at_work = self._is_assigned = False
         self._unassigned_s = time.monotonic()
         self._received.clear()
-        self._is_owing = False
+        self._commits.taken_away()
         metrics.CONSUMER_LAG.replace({})
         self._health.note("assignment", "The group is handing out the partitions anew.", ok=False)
 
@@ -215,7 +213,7 @@ class Stream:
                 self._failure = error
                 raise
             self._received.append(event)
-            self._is_owing = True
+            self._commits.read()
 
     async def _step(self) -> None:
         if not self._at_work:
@@ -229,8 +227,7 @@ class Stream:
         for event in received:
             event.ack()
         if received:
-            self._last_step_s, self._is_owing = time.monotonic(), bool(self._received)
-            metrics.LAST_COMMIT.set_to_current_time()
+            self._commits.committed(with_rest=bool(self._received))
 
     def _keep(self, name: bytes, content: bytes | None) -> Any:
         if content is None:

@@ -17,14 +17,16 @@ RECORD = Message(*WHERE, offset=4, timestamp_ms=0, key=None, value=b"")
 class Member:
     """A member of a group that is given what it is to deliver."""
 
-    generation = 3
-
     def __init__(self) -> None:
+        self.generation = 3
+        self.rebalances = False
         self.here: list[Message] = []
         self.held: set[TopicPartition] | None = None
         self.calls: list[object] = []
 
     def poll(self, count: int, timeout_s: float) -> Sequence[Message]:
+        self.generation += self.rebalances
+        self.rebalances = False
         here, self.here = self.here[:count], self.here[count:]
         return here
 
@@ -122,3 +124,14 @@ def test_what_is_read_and_not_committed_is_no_good_sign(world: World) -> None:
     assert REGISTRY.get_sample_value("trimodal_last_commit_timestamp_seconds")
     world.after(1_000)
     assert world.found("commits").ok, "nothing was read since"
+
+
+def test_what_was_read_before_a_rebalance_is_for_its_new_owner_to_commit(world: World) -> None:
+    world.after(1, RECORD)
+    world.member.rebalances = True
+    world.after(1)
+    world.after(STUCK_S)
+    assert world.found("commits").ok
+    world.after(1, RECORD)
+    world.after(STUCK_S)
+    assert not world.found("commits").ok
