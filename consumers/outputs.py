@@ -120,13 +120,13 @@ class OutputBuilder:
             probabilities: the answers, float32 [moments, classes].
         """
         now_ms = self._clock_ms()
-        columns, with_headers = self._columns(moments, now_ms)
+        columns, newest_ms, with_headers = self._columns(moments, now_ms)
         values = self._encoder.encode(columns, probabilities, now_ms)
         topic = self._topics.predictions
         outputs = list(map(_output, zip(repeat(topic), columns.keys, values, repeat(()), strict=False)))
         if with_headers:
             outputs = with_contexts(outputs, moments, self._tracer, now_ms)
-        return outputs, now_ms - columns.latencies_ms
+        return outputs, newest_ms
 
     def dead_letter(self, message: Message, reason: Reason, detail: str) -> Output:
         """Returns the dead letter of a source record; a value over the limit is left out of it."""
@@ -138,8 +138,8 @@ class OutputBuilder:
         letter = DeadLetter(reason, detail, message.key, value, (source,), self._clock_ms(), headers)
         return Output(self._topics.dead_letters, message.key, self._codec.encode_dead_letter(letter))
 
-    def _columns(self, moments: Sequence[Moment], now_ms: int) -> tuple[PredictionColumns, bool]:
-        """Returns what is particular to each prediction, and whether any record came with headers.
+    def _columns(self, moments: Sequence[Moment], now_ms: int) -> tuple[PredictionColumns, npt.NDArray[np.int64], bool]:
+        """Returns what is particular to each prediction, the newest broker's timestamps, and whether there are headers.
 
         An amendment keeps the id and the event time of what it amends. Its revision is the number of inputs beyond
         `join.min_modalities`, so it rises with each and is the same after a restart.
@@ -165,7 +165,7 @@ class OutputBuilder:
             np.array(offsets, np.int64),
             now_ms - newest_ms,
         )
-        return columns, any(headers)
+        return columns, newest_ms, any(headers)
 
 
 def _modalities(moment: Moment) -> tuple[Modality, ...]:

@@ -23,7 +23,7 @@ _ALL_SEEN = (1 << len(Modality)) - 1
 _NO_RECORDS: list[Record | None] = []
 _ANCHOR = attrgetter("anchor_ms")
 _TIMELINE_STEPS = 512
-LEAST_AMENDED = 2
+_LEAST_AMENDED = 2
 _joined = row_maker(Joined)
 
 
@@ -124,7 +124,7 @@ class WindowJoin:
         """
         self._replaying = False
         for window in self._replayed:
-            if len(window.in_order()) < LEAST_AMENDED:
+            if len(window.in_order()) < _LEAST_AMENDED:
                 self._drop(window)
         self._replayed.clear()
         held, self._held = self._held, {}

@@ -14,9 +14,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
     ResourceType,
 )
 
-from pipeline.kafka.clients import common
+from pipeline.kafka.clients import cluster, common
 from pipeline.kafka.errors import Fatal, translated, unanswered
-from pipeline.kafka.offsets import CONNECT_TIMEOUT_S, PROPAGATION_S, OffsetQueries
+from pipeline.kafka.offsets import PROPAGATION_S, OffsetQueries
 from pipeline.kafka.topics import TopicPlan, TopicState, missing, planned, problems
 from pipeline.settings import OFFSET_METADATA_BYTES, KafkaSettings, TopicSettings
 
@@ -120,10 +120,7 @@ class TopicAdmin:
         """
         if self._kafka.offset_metadata_bytes is not None:
             return self._kafka.offset_metadata_bytes
-        try:
-            brokers = self._client.list_topics(timeout=min(CONNECT_TIMEOUT_S, self._timeout_s)).brokers
-        except KafkaException as error:
-            raise translated(error, f"asking {self._kafka.bootstrap_servers} for its brokers") from error
+        brokers = cluster(self._client, self._kafka, "brokers").brokers
         answers: dict[str, Future[Any]] = {}
         for number in brokers:  # the client takes one broker a call
             asked = self._client.describe_configs(
@@ -149,10 +146,7 @@ class TopicAdmin:
 
     def _metadata(self) -> dict[str, Any]:
         """Returns the metadata of all topics that are usable."""
-        try:
-            listed = self._client.list_topics(timeout=min(CONNECT_TIMEOUT_S, self._timeout_s)).topics
-        except KafkaException as error:
-            raise translated(error, f"asking {self._kafka.bootstrap_servers} for its topics") from error
+        listed = cluster(self._client, self._kafka, "topics").topics
         return {name: topic for name, topic in listed.items() if topic.error is None and topic.partitions}
 
     def _configs(self, names: Iterable[str]) -> dict[str, dict[str, str]]:

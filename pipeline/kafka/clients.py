@@ -1,13 +1,14 @@
-"""The librdkafka properties that all clients share."""
+"""What all clients share: librdkafka's properties, and the question for the cluster's topics and brokers."""
 
 import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # it re-exports silently
 
-from pipeline.kafka.errors import explain
+from pipeline.kafka.errors import explain, translated
 from pipeline.settings import KafkaSettings
 from pipeline.telemetry.logs import logger
 
@@ -15,6 +16,7 @@ Properties = dict[str, Any]
 
 LIBRDKAFKA = "librdkafka"
 QUIET_S = 10.0
+CONNECT_TIMEOUT_S = 5.0
 _SYSLOG_WARNING = 4
 _TOLD_BY_CALLBACK = {"FAIL", "ERROR"}
 _log = logger(__name__)
@@ -57,6 +59,23 @@ def common(settings: KafkaSettings, role: str, *, with_log: bool = False) -> Pro
         **(_OWN_LOG if with_log else {"log_level": 0}),
         **settings.client_options,
     }
+
+
+def cluster(client: AdminClient, kafka: KafkaSettings, what: str) -> ClusterMetadata:
+    """Asks any one of the brokers for the topics and brokers that it knows.
+
+    Args:
+        client: asks.
+        kafka: the brokers.
+        what: is asked for, for a sentence.
+
+    Raises:
+        KafkaFailure: no broker answers, within seconds.
+    """
+    try:
+        return client.list_topics(timeout=min(CONNECT_TIMEOUT_S, kafka.call_timeout_ms / 1_000))
+    except KafkaException as error:
+        raise translated(error, f"asking {kafka.bootstrap_servers} for its {what}") from error
 
 
 def _reporter() -> Callable[[KafkaError], None]:

@@ -9,12 +9,11 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as ClientTopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it re-exports silently
 
-from pipeline.kafka.clients import Properties, common
+from pipeline.kafka.clients import CONNECT_TIMEOUT_S, Properties, cluster, common
 from pipeline.kafka.contract import Committed, TopicPartition
 from pipeline.kafka.errors import LEADERSHIP_MOVES, Fatal, translated, unanswered
 from pipeline.settings import KafkaSettings
 
-CONNECT_TIMEOUT_S = 5.0
 PROPAGATION_S = 3.0
 """For a moment a topic is unknown to some of the brokers: after another has made it, or while they start."""
 _AGAIN_S = 0.1
@@ -53,7 +52,7 @@ class OffsetQueries:
         """
         deadline = time.monotonic() + PROPAGATION_S
         while True:
-            listed = self._topics()
+            listed = cluster(self._client, self._kafka, "topics").topics
             absent = [name for name in topics if name not in listed or not listed[name].partitions]
             if not absent:
                 return tuple(TopicPartition(name, at) for name in topics for at in sorted(listed[name].partitions))
@@ -108,12 +107,6 @@ class OffsetQueries:
             for answer in found
             if answer.offset >= 0
         }
-
-    def _topics(self) -> dict[str, Any]:
-        try:
-            return self._client.list_topics(timeout=min(CONNECT_TIMEOUT_S, self._timeout_s)).topics
-        except KafkaException as error:
-            raise translated(error, f"asking {self._kafka.bootstrap_servers} for its topics") from error
 
     def _list(self, partitions: Iterable[TopicPartition], spec: Any, *, written: bool = False) -> Offsets:
         isolation = IsolationLevel.READ_UNCOMMITTED if written else IsolationLevel.READ_COMMITTED
