@@ -1,6 +1,5 @@
 """Puts the fusion consumer together from settings."""
 
-import os
 from functools import partial
 
 from consumers.errors import ModelMismatch
@@ -17,7 +16,7 @@ from pipeline.kafka.source import KafkaSource
 from pipeline.model import gpu
 from pipeline.model.bundle import SHIPPED, Bundle, load_bundle
 from pipeline.model.inference import Inference, Predictor, media_decoder
-from pipeline.model.runtime import Runtime
+from pipeline.model.runtime import Runtime, cores
 from pipeline.model.watched import WatchedPredictor
 from pipeline.settings import ModelSettings, Settings
 from pipeline.telemetry import metrics
@@ -115,7 +114,7 @@ def _inference(settings: Settings, codec: Codec, bundle: Bundle, predictor: Pred
         media_decoder(codec, bundle.manifest.specs),
         min_modalities=settings.join.min_modalities,
         in_flight=settings.serving.max_concurrent_requests,
-        decode_threads=max(2, (os.cpu_count() or 2) // 2),
+        decode_threads=max(1, cores() // 2),
         request_timeout_s=settings.serving.request_timeout,
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from consumers.lanes import Lanes
 from consumers.ledger import Ledger
-from consumers.memory import collect_garbage_rarely
+from consumers.memory import collect_garbage_rarely, keep_freed_memory
 from consumers.outputs import Moment, OutputBuilder, message_of, moment_of, one_too_many, too_few, too_late
 from consumers.polling import PollSize
 from consumers.vitals import Vitals
@@ -30,7 +30,7 @@ from pipeline.telemetry.clock import AttendedClock, monotonic_ms
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
 
-QUIET_POLL_S, BUSY_POLL_S, FINISH_MS = 0.05, 0.002, 15_000
+QUIET_POLL_S, BUSY_POLL_S, FULL_WAIT_S, FINISH_MS = 0.05, 0.002, 0.010, 15_000
 _log = logger(__name__)
 
 
@@ -60,6 +60,7 @@ class FusionConsumer(PartitionListener):
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set, then finishes what is in flight and commits it."""
+        keep_freed_memory()
         collect_garbage_rarely()
         try:
             while not stop.is_set():
@@ -82,7 +83,7 @@ class FusionConsumer(PartitionListener):
         for lane, outcomes in self._lanes.advance(attended_ms):
             self._settle(lane, outcomes)
         self._classify()
-        self._conclude(self._inference.results())
+        self._conclude(self._inference.results(wait_s=0.0 if self._inference.has_room else FULL_WAIT_S))
         self._ledger.commit_if_due(self._source.group_metadata, monotonic_ms())
         self._lanes.hold_back(self._source, attended_ms, draining=self._is_draining() or not self._ledger.is_settled)
         self._vitals.watch(monotonic_ms())

@@ -19,6 +19,8 @@ _ENERGY_FLOOR = 1e-2
 _SENSOR_FLOOR = 1e-6
 # Differences between neighbouring frames are small beside the positions; this brings them to a like size.
 _DIFFERENCE_GAIN = 4.0
+# On a CPU so many recordings go through together: their windows, 150 KB each, stay in its cache.
+_AT_A_TIME = 8
 
 
 class Features(NamedTuple):
@@ -62,6 +64,8 @@ class LogMel(nn.Module):
 
     def forward(self, speech: Tensor) -> Tensor:
         """Takes int16 [batch, samples] and returns FP32 [batch, frames, mels]."""
+        if speech.device.type == "cpu" and len(speech) > _AT_A_TIME:
+            return torch.cat([self(some) for some in speech.split(_AT_A_TIME)])
         wave = speech.float() / 32_768
         wave = wave - wave.mean(dim=1, keepdim=True)
         rms = wave.square().mean(dim=1, keepdim=True).sqrt()

@@ -70,6 +70,21 @@ def test_stopping_leaves_to_the_next_owner_what_takes_too_long(
     last.crash()
 
 
+def test_with_as_many_batches_as_the_model_takes_a_step_waits_for_an_answer(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusion_module, "FULL_WAIT_S", 30.0)
+    for number in range(40):
+        publish(broker, b"k%d" % number, SPEECH, IMAGE, SENSOR)
+    answer = threading.Event()
+    one = replica(broker, StubPredictor(lambda samples: not answer.wait(30)))
+    threading.Timer(0.3, answer.set).start()
+    one.step()
+    assert answer.is_set()
+    run_to_balance(broker, one)
+    one.crash()
+
+
 def test_a_commit_that_is_slow_holds_the_source_back(broker: MemoryBroker) -> None:
     settings = SETTINGS.model_copy(update={"join": SETTINGS.join.model_copy(update={"max_bytes": 20_000})})
     one = replica(broker, settings=settings, beside=Beside(committer=SteppedCommitter))

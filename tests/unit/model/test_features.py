@@ -67,6 +67,13 @@ def test_the_spectrum_is_that_of_a_centred_stft(rate: int, samples: int) -> None
     torch.testing.assert_close(log_mel(speech), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_a_recording_is_seen_alike_in_every_place_of_a_large_batch() -> None:
+    log_mel = LogMel(SpeechSpec(), 40)
+    speech = torch.randint(-9_000, 9_000, (19, 16_000), generator=torch.Generator().manual_seed(1)).to(torch.int16)
+    alone = torch.cat([log_mel(recording[None]) for recording in speech])
+    torch.testing.assert_close(log_mel(speech), alone)
+
+
 def test_sensor_units_and_origin_do_not_matter() -> None:
     sensor = torch.randn(4, 64, 2)
     torch.testing.assert_close(sensor_motion(sensor * 250 + 1_000), sensor_motion(sensor), atol=1e-3, rtol=1e-3)
