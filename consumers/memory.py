@@ -21,5 +21,6 @@ def keep_freed_memory() -> None:
     fault for every 4 KiB of the next.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for option, value in _MALLOC_OPTIONS.items() if mallopt else ():
-        mallopt(option, value)
+    if mallopt is not None:
+        for option, value in _MALLOC_OPTIONS.items():
+            mallopt(option, value)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from consumers.traced import with_contexts
+from consumers.traced import continued
 from pipeline.events.codec import Codec
 from pipeline.events.predictions import UUID_CHARACTERS, PredictionColumns, PredictionEncoder
 from pipeline.events.records import DeadLetter, Modality, Reason, SourceOffset
@@ -122,11 +122,9 @@ class OutputBuilder:
         now_ms = self._clock_ms()
         columns, newest_ms, with_headers = self._columns(moments, now_ms)
         values = self._encoder.encode(columns, probabilities, now_ms)
-        topic = self._topics.predictions
-        outputs = list(map(_output, zip(repeat(topic), columns.keys, values, repeat(()), strict=False)))
-        if with_headers:
-            outputs = with_contexts(outputs, moments, self._tracer, now_ms)
-        return outputs, newest_ms
+        headers = continued(moments, self._tracer, now_ms) if with_headers else repeat(())
+        rows = zip(repeat(self._topics.predictions), columns.keys, values, headers, strict=False)
+        return list(map(_output, rows)), newest_ms
 
     def dead_letter(self, message: Message, reason: Reason, detail: str) -> Output:
         """Returns the dead letter of a source record; a value over the limit is left out of it."""

@@ -4,39 +4,36 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from pipeline.events.records import Headers
 from pipeline.join.outcomes import Record
-from pipeline.kafka.contract import Output
 from pipeline.telemetry.tracing import Attributes, Kind, PassedOn, TraceContext, Tracer, Work, context_of
 
 if TYPE_CHECKING:
     from consumers.outputs import Moment
 
-_EVENT_TIME = attrgetter("event_time_ms")
+_EVENT_TIME, _HEADERS = attrgetter("event_time_ms"), attrgetter("headers")
 
 
-def with_contexts(outputs: Sequence[Output], moments: Sequence["Moment"], tracer: Tracer, now_ms: int) -> list[Output]:
-    """Returns the predictions, each with the context of the trace that it continues, if an event of its came with one.
+def continued(moments: Sequence["Moment"], tracer: Tracer, now_ms: int) -> list[Headers]:
+    """Returns the headers of the moments' predictions: the trace that each continues, if an event of its came with one.
 
     Of several traces the one goes on that the earliest event began, of those that had no answer before; the others
     are linked to. An amendment so stays in the trace of what it amends (docs/adr/0013).
 
     Args:
-        outputs: predictions, one for each moment.
-        moments: what they answer.
+        moments: what the predictions answer.
         tracer: shows the work as spans, or not.
         now_ms: when the predictions were made.
     """
-    return [
-        output._replace(headers=context.headers()) if (context := _continued(moment, tracer, now_ms)) else output
-        for output, moment in zip(outputs, moments, strict=True)
-    ]
+    return [context.headers() if (context := _continued(moment, tracer, now_ms)) else () for moment in moments]
 
 
 def _continued(moment: "Moment", tracer: Tracer, now_ms: int) -> TraceContext | None:
-    contexts = (context for record in _ranked(moment) if (context := context_of(record.headers)))
-    first = next(contexts, None)
+    ranked = _ranked(moment)
+    first = next(filter(None, map(context_of, map(_HEADERS, ranked))), None)
     if first is None or not first.sampled or isinstance(tracer, PassedOn):
         return first  # no span is made
+    contexts = filter(None, map(context_of, map(_HEADERS, ranked)))
     others = [context for context in contexts if context.trace_id != first.trace_id]
     began_ms = min(record.timestamp_ms for record in moment.records)
     attributes: Attributes = {

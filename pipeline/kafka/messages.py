@@ -1,8 +1,9 @@
 """The client's messages as ours."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
+from typing import cast
 
 from confluent_kafka import KafkaError
 from confluent_kafka import Message as ClientMessage
@@ -13,7 +14,7 @@ from pipeline.kafka.errors import UNKNOWN_FOR_NOW, Fatal, explain, is_passing, t
 from pipeline.telemetry.logs import logger
 
 Content = str | bytes | None
-_MILLISECONDS = itemgetter(1)
+_MILLISECONDS, _CONTENT = itemgetter(1), itemgetter(1)
 _log = logger(__name__)
 
 
@@ -32,8 +33,7 @@ def deliveries(messages: Sequence[ClientMessage]) -> Iterator[Delivery]:
     timestamps_ms = list(map(_MILLISECONDS, map(ClientMessage.timestamp, messages)))
     keys = list(map(ClientMessage.key, messages))
     values = list(map(ClientMessage.value, messages))
-    headers = list(map(ClientMessage.headers, messages))
-    pairs = list(map(_pairs, headers)) if any(headers) else []
+    pairs = _pairs(list(map(ClientMessage.headers, messages)))
     start = 0
     for (topic, partition), run in groupby(places):
         end = start + len(list(run))
@@ -80,9 +80,14 @@ def _end(message: ClientMessage) -> EndOfPartition | None:
     raise failure if isinstance(failure, Fatal) else Fatal(str(failure))
 
 
-def _pairs(headers: Mapping[str, Content] | Sequence[tuple[str, Content]] | None) -> Headers:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    return tuple([(name, content if type(content) is bytes else _bytes(content)) for name, content in pairs])
+def _pairs(headers: Sequence[Mapping[str, Content] | Sequence[tuple[str, Content]] | None]) -> Sequence[Headers]:
+    """Returns the headers of each record, or none if no record has any. What has no content is empty."""
+    if not any(headers):
+        return ()
+    given = [tuple(each.items() if isinstance(each, Mapping) else each or ()) for each in headers]
+    if set(map(type, map(_CONTENT, chain.from_iterable(given)))) == {bytes}:
+        return cast("Sequence[Headers]", given)
+    return [tuple([(name, _bytes(content)) for name, content in pairs]) for pairs in given]
 
 
 def _bytes(content: Content) -> bytes:

@@ -65,7 +65,7 @@ class LogMel(nn.Module):
     def forward(self, speech: Tensor) -> Tensor:
         """Takes int16 [batch, samples] and returns FP32 [batch, frames, mels]."""
         if speech.device.type == "cpu" and len(speech) > _AT_A_TIME:
-            return torch.cat([self(some) for some in speech.split(_AT_A_TIME)])
+            return torch.cat([self(speech[at : at + _AT_A_TIME]) for at in range(0, len(speech), _AT_A_TIME)])
         wave = speech.float() / 32_768
         wave = wave - wave.mean(dim=1, keepdim=True)
         rms = wave.square().mean(dim=1, keepdim=True).sqrt()

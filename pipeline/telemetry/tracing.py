@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pipeline.settings import MonitoringSettings
 
@@ -18,15 +18,14 @@ Headers = Iterable[tuple[str, bytes]]
 Attributes = Mapping[str, str | int | float | Sequence[str]]
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _LONGEST_TRACEPARENT = 512
-_SAMPLED = 0x01
+_FLAGS_THAT_SAMPLE = frozenset(b"13579bdf")  # the lowest bit of the last hexadecimal digit
 
 
 class TracingUnavailable(Exception):
     """Spans are asked for, and what makes them is not installed."""
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """Where in which trace something happened: the headers that say so, as they travel."""
 
     traceparent: bytes
@@ -45,7 +44,7 @@ class TraceContext:
     @property
     def sampled(self) -> bool:
         """Whether spans of this trace are kept."""
-        return bool(int(self.traceparent[53:55], 16) & _SAMPLED)
+        return self.traceparent[54] in _FLAGS_THAT_SAMPLE
 
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """Returns the headers of a record that belongs here."""
