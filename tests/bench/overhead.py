@@ -1,10 +1,12 @@
 """What metrics, traces and logs cost: the pipeline with and without them, in turn over the same backlog."""
 
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.request import urlopen
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +20,7 @@ from tests.bench.programs import Measured, Program, measure, python
 from tests.bench.report import keep
 
 LIMIT_S = 180.0
+SCRAPE_S = 1.0
 SAMPLED_EVERY = 100
 LOGS = {"TRIMODAL_MONITORING__LOG_LEVEL": "INFO", "TRIMODAL_MONITORING__LOG_FORMAT": "json"}
 _out = Console()
@@ -55,11 +58,11 @@ def run(servers: str, runs: int, scale: float) -> None:
     plain, traced = own_topics(servers, "plain"), own_topics(servers, "traced")
     fill(plain, work)
     fill(traced, work, headers=trace_headers)
-    with collector() as endpoint:
-        variants = list(_variants(endpoint))
+    with collector() as endpoint, scraper() as port:
+        variants = list(_variants(endpoint, port))
         measure(variants[0].program(), plain, work.triples, LIMIT_S)  # the first run of a broker is a slow one
-        for _ in range(runs):
-            for variant in variants:
+        for turn in range(runs):
+            for variant in _rotated(variants, turn):
                 settings = traced if variant.traced else plain
                 variant.runs.append(measure(variant.program(), settings, work.triples, LIMIT_S))
     _show(work, variants)
@@ -72,9 +75,16 @@ def trace_headers(number: int) -> Headers:
     return (("traceparent", b"00-%032x-%016x-%02x" % (number + 1, number + 1, flags)),)
 
 
-def _variants(endpoint: str) -> Iterator[Variant]:
+def _rotated(variants: Sequence[Variant], turn: int) -> Sequence[Variant]:
+    """Returns them with another one first in each turn: none always runs after the same one."""
+    first = turn % len(variants)
+    return [*variants[first:], *variants[:first]]
+
+
+def _variants(endpoint: str, port: int) -> Iterator[Variant]:
     off = {METRICS: "off"}
-    on = {METRICS: "on", "TRIMODAL_MONITORING__ENABLE_METRICS": "true"}
+    serving = {"TRIMODAL_MONITORING__ENABLE_METRICS": "true", "TRIMODAL_MONITORING__METRICS_PORT": str(port)}
+    on = {METRICS: "on", **serving}
     spans = {"TRIMODAL_MONITORING__TRACING_ENDPOINT": endpoint}
     yield Variant("nothing", traced=False, against="nothing", extra=off)
     yield Variant("metrics", traced=False, against="nothing", extra=on)
@@ -116,6 +126,28 @@ def _show(work: Work, variants: Sequence[Variant]) -> None:
         costs = ("", "") if variant.against == variant.name else (spread(throughput, ".1%"), spread(cpu, ".1%"))
         table.add_row(variant.name, variant.against, spread(rates), spread(variant.cpu_us(work.triples), ".1f"), *costs)
     _out.print(table)
+
+
+@contextmanager
+def scraper() -> Iterator[int]:
+    """Fetches the metrics every second from whoever serves them on a port, as Prometheus would; yields the port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    stop = threading.Event()
+
+    def scrape() -> None:
+        while not stop.wait(SCRAPE_S):
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/metrics", timeout=SCRAPE_S) as answer:
+                answer.read()
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield port
+    finally:
+        stop.set()
+        thread.join()
 
 
 @contextmanager

@@ -1,12 +1,10 @@
-"""`tests.bench.pipeline_loop` with metrics as in production, scraped every second, or with none at all.
+"""`tests.bench.pipeline_loop` with metrics as in production, or with none at all.
 
 `BENCH_METRICS=off` takes all of them out: what is then left is the pipeline without a single call for a metric.
 """
 
 import os
-import threading
 from collections.abc import Callable, Sequence
-from urllib.request import urlopen
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +22,6 @@ from pipeline.telemetry.serving import serve
 from tests.bench import pipeline_loop
 
 METRICS = "BENCH_METRICS"
-SCRAPE_S = 1.0
 
 
 class Mute(Vitals):
@@ -62,21 +59,9 @@ def mute() -> None:
     setattr(Committer, "_commit", commit)  # noqa: B010
 
 
-def scrape_every_second() -> None:
-    """Serves the metrics and fetches them, as Prometheus would, only more often."""
-    port = serve(load().settings.monitoring, Health())
-
-    def scrape(wait: Callable[[float], bool]) -> None:
-        while not wait(SCRAPE_S):
-            with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-                answer.read()
-
-    threading.Thread(target=scrape, args=(threading.Event().wait,), daemon=True).start()
-
-
 if __name__ == "__main__":
     if os.environ[METRICS] == "off":
         mute()
     else:
-        scrape_every_second()
+        serve(load().settings.monitoring, Health())
     pipeline_loop.main()

@@ -87,7 +87,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     worker = threading.Thread(target=consumer.run, args=(stop,))
     worker.start()
-    await_first(settings, worker)
+    await_first(worker)
     worker.join()
     spans.close()
 
