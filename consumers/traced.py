@@ -39,7 +39,7 @@ def _continued(moment: "Moment", tracer: Tracer, now_ms: int) -> TraceContext | 
     attributes: Attributes = {
         "messaging.system": "kafka",
         "messaging.kafka.message.key": moment.key.decode(),
-        "trimodal.modalities": [record.modality.name for record in moment.records],
+        "trimodal.modalities": ",".join([record.modality.name for record in moment.records]),
         "trimodal.amends": int(moment.amends),
     }
     work = Work("predict", Kind.CONSUMES, min(began_ms, now_ms), now_ms, others, attributes)

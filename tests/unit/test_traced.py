@@ -54,7 +54,7 @@ def test_spans_continue_one_trace_and_link_to_the_others(broker: MemoryBroker, f
     assert parent.trace_id == "a" * 32
     assert [link.trace_id for link in work.links] == ["b" * 32]
     assert work.attributes is not None
-    assert work.attributes["trimodal.modalities"] == ["SPEECH", "IMAGE", "SENSOR"]
+    assert work.attributes["trimodal.modalities"] == "SPEECH,IMAGE,SENSOR"
     assert work.begin_ms <= work.end_ms
 
 

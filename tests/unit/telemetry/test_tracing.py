@@ -91,7 +91,7 @@ def collector() -> Iterator[Collector]:
 def test_a_span_belongs_to_its_parent_and_links_to_others(collector: Collector) -> None:
     spans = tracer(collector.settings, "fusion", "a")
     other = TraceContext(f"00-{'a' * 32}-{'b' * 16}-01".encode())
-    work = Work("predict", Kind.CONSUMES, 1_000, 1_250.5, (other,), {"trimodal.modalities": ["SPEECH", "IMAGE"]})
+    work = Work("predict", Kind.CONSUMES, 1_000, 1_250.5, (other,), {"trimodal.modalities": "SPEECH,IMAGE"})
     following = spans.span(work, TraceContext(SAMPLED, b"vendor=1"))
     spans.close()
     (span,) = collector.spans()
