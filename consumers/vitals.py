@@ -18,7 +18,7 @@ from pipeline.telemetry.clock import wall_ms
 from pipeline.telemetry.health import Health
 
 EVERY_MS = 1_000
-_RECORDS, _FRESH = attrgetter("records"), attrgetter("fresh")
+_FRESH = attrgetter("fresh")
 
 
 class Vitals:
@@ -70,10 +70,9 @@ class Vitals:
             moments: what was answered.
             newest_ms: the broker's timestamp of the newest record of each.
         """
-        fresh = list(map(len, map(_FRESH, moments)))
-        whole = min(fresh) == len(Modality)
-        others = [] if whole else [m for m, count in zip(moments, fresh, strict=True) if count < len(Modality)]
-        inputs = fresh if whole else list(map(len, map(_RECORDS, moments)))
+        whole = sum(map(len, map(_FRESH, moments))) == len(Modality) * len(moments)
+        others = [] if whole else [moment for moment in moments if len(moment.fresh) < len(Modality)]
+        inputs = np.full(len(moments), len(Modality)) if whole else np.array([len(m.records) for m in moments])
         metrics.note_predictions(inputs)
         for modality in Modality:
             self._outcomes[self._lanes.topic(modality), "joined"] += len(moments) - len(others)

@@ -4,7 +4,6 @@ Nothing here is called for a single record: what flows is counted by the batch, 
 queues) is sampled once a second by `consumers.vitals`.
 """
 
-from collections import Counter as Counted
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -216,17 +215,17 @@ def note_build(program: str, model: str = "", model_version: str = "", device: s
     BUILD.replace({(program, _own_version(), model, model_version, device): 1})
 
 
-def note_predictions(inputs: Sequence[int]) -> None:
+def note_predictions(inputs: npt.NDArray[np.int64]) -> None:
     """Predictions from so many inputs each were handed to a transaction."""
-    for count, predictions in Counted(inputs).items():
-        PREDICTIONS.labels(str(count)).inc(predictions)
+    for count, predictions in enumerate(np.bincount(inputs).tolist()):
+        if predictions:
+            PREDICTIONS.labels(str(count)).inc(predictions)
 
 
-def note_latencies(inputs: Sequence[int], latencies_ms: npt.NDArray[np.int64]) -> None:
+def note_latencies(inputs: npt.NDArray[np.int64], latencies_ms: npt.NDArray[np.int64]) -> None:
     """Predictions from so many inputs each were committed, so long after the newest input came."""
-    for count in (kinds := set(inputs)):
-        of_kind = latencies_ms if len(kinds) == 1 else latencies_ms[np.asarray(inputs) == count]
-        LATENCY.observe(of_kind / 1_000, str(count))
+    for count in np.flatnonzero(np.bincount(inputs)).tolist():
+        LATENCY.observe(latencies_ms[inputs == count] / 1_000, str(count))
 
 
 def note_outcomes(outcomes: Mapping[tuple[str, str], int]) -> None:

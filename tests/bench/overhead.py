@@ -36,6 +36,7 @@ class Variant:
         against: the variant that it is compared with; its own name for those that are not.
         extra: its environment.
         runs: what was measured.
+        beside: what was measured of the variant that it is compared with, each just before or after one of its own.
     """
 
     name: str
@@ -43,28 +44,31 @@ class Variant:
     against: str
     extra: Mapping[str, str]
     runs: list[Measured] = field(default_factory=list)
+    beside: list[Measured] = field(default_factory=list)
 
     def program(self) -> Program:
         loop = python("tests.bench.overhead_loop", self.name)
         return Program(loop.name, loop.command, extra=self.extra)
 
-    def cpu_us(self, triples: int) -> list[float]:
-        return [run.cpu_s / triples * 1e6 for run in self.runs]
-
 
 def run(servers: str, runs: int, scale: float) -> None:
-    """Measures each variant `runs` times, in turn."""
+    """Measures each variant `runs` times, each time beside the one that it is compared with: machines drift."""
     work = SMALL.scaled(scale)
     plain, traced = own_topics(servers, "plain"), own_topics(servers, "traced")
     fill(plain, work)
     fill(traced, work, headers=trace_headers)
+
+    def run_once(variant: Variant) -> Measured:
+        return measure(variant.program(), traced if variant.traced else plain, work.triples, LIMIT_S)
+
     with collector() as endpoint, scraper() as port:
         variants = list(_variants(endpoint, port))
-        measure(variants[0].program(), plain, work.triples, LIMIT_S)  # the first run of a broker is a slow one
+        run_once(variants[0])  # the first run of a broker is a slow one
         for turn in range(runs):
-            for variant in _rotated(variants, turn):
-                settings = traced if variant.traced else plain
-                variant.runs.append(measure(variant.program(), settings, work.triples, LIMIT_S))
+            for variant in variants[1:]:
+                base = _base(variant, variants)
+                for is_own in (False, True) if turn % 2 else (True, False):
+                    (variant.runs if is_own else variant.beside).append(run_once(variant if is_own else base))
     _show(work, variants)
     keep("overhead", {"work": work.name, "triples": work.triples, "variants": _figures(work, variants)})
 
@@ -73,12 +77,6 @@ def trace_headers(number: int) -> Headers:
     """Returns a trace of its own for each key, and for each event of it."""
     flags = 1 if number % SAMPLED_EVERY == 0 else 0
     return (("traceparent", b"00-%032x-%016x-%02x" % (number + 1, number + 1, flags)),)
-
-
-def _rotated(variants: Sequence[Variant], turn: int) -> Sequence[Variant]:
-    """Returns them with another one first in each turn: none always runs after the same one."""
-    first = turn % len(variants)
-    return [*variants[first:], *variants[:first]]
 
 
 def _variants(endpoint: str, port: int) -> Iterator[Variant]:
@@ -95,11 +93,14 @@ def _variants(endpoint: str, port: int) -> Iterator[Variant]:
     yield Variant("all of it", traced=True, against="traces, spans off", extra=on | spans | LOGS)
 
 
-def _costs(variant: Variant, variants: Sequence[Variant]) -> tuple[list[float], list[float]]:
+def _base(variant: Variant, variants: Sequence[Variant]) -> Variant:
+    return next(other for other in variants if other.name == variant.against)
+
+
+def _costs(variant: Variant) -> tuple[list[float], list[float]]:
     """Returns the share of throughput and of processor time that a variant costs, run by run."""
-    (base,) = (other for other in variants if other.name == variant.against)
-    pairs = list(zip(variant.runs, base.runs, strict=True))
-    return [1 - b.seconds / v.seconds for v, b in pairs], [v.cpu_s / b.cpu_s - 1 for v, b in pairs]
+    pairs = list(zip(variant.runs, variant.beside, strict=True))
+    return [1 - base.seconds / own.seconds for own, base in pairs], [own.cpu_s / base.cpu_s - 1 for own, base in pairs]
 
 
 def _figures(work: Work, variants: Sequence[Variant]) -> dict[str, object]:
@@ -107,24 +108,24 @@ def _figures(work: Work, variants: Sequence[Variant]) -> dict[str, object]:
         variant.name: {
             "against": variant.against,
             "triples_per_s": [round(work.triples / run.seconds) for run in variant.runs],
-            "cpu_us_a_triple": [round(figure, 2) for figure in variant.cpu_us(work.triples)],
+            "beside_triples_per_s": [round(work.triples / run.seconds) for run in variant.beside],
+            "cpu_us_a_triple": [round(run.cpu_s / work.triples * 1e6, 2) for run in variant.runs],
             "cost_of_throughput": [round(cost, 4) for cost in throughput],
             "cost_of_cpu": [round(cost, 4) for cost in cpu],
         }
-        for variant in variants
-        for throughput, cpu in [_costs(variant, variants)]
+        for variant in variants[1:]
+        for throughput, cpu in [_costs(variant)]
     }
 
 
 def _show(work: Work, variants: Sequence[Variant]) -> None:
-    table = Table("", "against", title=f"cost of metrics, traces and logs, {work.triples:,} triples")
-    for column in ("triples/s", "CPU us a triple", "of throughput", "of CPU"):
+    table = Table("", "beside", title=f"cost of metrics, traces and logs, {work.triples:,} triples")
+    for column in ("triples/s", "beside it", "cost in triples/s", "cost in CPU"):
         table.add_column(column, justify="right")
-    for variant in variants:
-        throughput, cpu = _costs(variant, variants)
-        rates = [work.triples / run.seconds for run in variant.runs]
-        costs = ("", "") if variant.against == variant.name else (spread(throughput, ".1%"), spread(cpu, ".1%"))
-        table.add_row(variant.name, variant.against, spread(rates), spread(variant.cpu_us(work.triples), ".1f"), *costs)
+    for variant in variants[1:]:
+        rates, beside = ([work.triples / run.seconds for run in runs] for runs in (variant.runs, variant.beside))
+        costs = (spread(cost, ".1%") for cost in _costs(variant))
+        table.add_row(variant.name, variant.against, spread(rates), spread(beside), *costs)
     _out.print(table)
 
 

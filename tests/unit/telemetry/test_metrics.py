@@ -55,8 +55,8 @@ def test_predictions_are_counted_by_their_inputs() -> None:
     before = [value("trimodal_predictions_total", {"inputs": inputs}) for inputs in "23"]
     fast = {"inputs": "3", "le": "0.005"}
     fast_before, counted_before = value("trimodal_latency_seconds_bucket", fast), latencies("2")
-    metrics.note_predictions([3, 2, 3])
-    metrics.note_latencies([3, 2, 3], np.array([4.0, 7_000.0, 6.0]))
+    metrics.note_predictions(np.array([3, 2, 3]))
+    metrics.note_latencies(np.array([3, 2, 3]), np.array([4.0, 7_000.0, 6.0]))
     after = [value("trimodal_predictions_total", {"inputs": inputs}) for inputs in "23"]
     assert [b - a for a, b in zip(before, after, strict=True)] == [1, 2]
     assert value("trimodal_latency_seconds_bucket", fast) == fast_before + 1
