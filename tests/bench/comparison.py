@@ -118,3 +118,8 @@ def spread(values: Sequence[float], form: str = ",.0f") -> str:
     """Returns the median and, of several, the range."""
     middle = format(statistics.median(values), form)
     return middle if len(values) == 1 else f"{middle} ({min(values):{form}} to {max(values):{form}})"
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Returns that of the mean."""
+    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0

@@ -1,76 +1,61 @@
-"""What metrics, traces and logs cost: the pipeline with and without them, in turn over the same backlog."""
+"""What metrics and traces cost.
 
-import socket
+Metrics and spans are switched on and off by turns within one run: from one run to the next this kind of machine
+varies by more than they cost. What it costs to carry a trace is seen beside events that have none.
+"""
+
+import json
+import statistics
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.request import urlopen
 
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.events.records import Headers
-from tests.bench.backlog import SMALL, Work, fill
+from pipeline.settings import Settings
+from tests.bench.backlog import SMALL, fill
 from tests.bench.broker import own_topics
-from tests.bench.comparison import spread
-from tests.bench.overhead_loop import METRICS
-from tests.bench.programs import Measured, Program, measure, python
+from tests.bench.comparison import spread, standard_error
+from tests.bench.overhead_loop import SWITCH, Turn
+from tests.bench.programs import LOGS, Program, measure, python
 from tests.bench.report import keep
 
 LIMIT_S = 180.0
-SCRAPE_S = 1.0
 SAMPLED_EVERY = 100
-LOGS = {"TRIMODAL_MONITORING__LOG_LEVEL": "INFO", "TRIMODAL_MONITORING__LOG_FORMAT": "json"}
+TIMES_THE_WORK = 4
+# Most spans are sent in the turn that they are made in.
+SENT_SOON = {"OTEL_BSP_SCHEDULE_DELAY": "500"}
 _out = Console()
 
 
-@dataclass(slots=True)
-class Variant:
-    """One way to run the pipeline.
-
-    Attributes:
-        name: in the report.
-        traced: whether the events come with a `traceparent`, of which one in `SAMPLED_EVERY` is sampled.
-        against: the variant that it is compared with; its own name for those that are not.
-        extra: its environment.
-        runs: what was measured.
-        beside: what was measured of the variant that it is compared with, each just before or after one of its own.
-    """
-
-    name: str
-    traced: bool
-    against: str
-    extra: Mapping[str, str]
-    runs: list[Measured] = field(default_factory=list)
-    beside: list[Measured] = field(default_factory=list)
-
-    def program(self) -> Program:
-        loop = python("tests.bench.overhead_loop", self.name)
-        return Program(loop.name, loop.command, extra=self.extra)
-
-
 def run(servers: str, runs: int, scale: float) -> None:
-    """Measures each variant `runs` times, each time beside the one that it is compared with: machines drift."""
-    work = SMALL.scaled(scale)
+    """Measures each `runs` times."""
+    work = SMALL.scaled(TIMES_THE_WORK * scale)
     plain, traced = own_topics(servers, "plain"), own_topics(servers, "traced")
     fill(plain, work)
     fill(traced, work, headers=trace_headers)
-
-    def run_once(variant: Variant) -> Measured:
-        return measure(variant.program(), traced if variant.traced else plain, work.triples, LIMIT_S)
-
-    with collector() as endpoint, scraper() as port:
-        variants = list(_variants(endpoint, port))
-        run_once(variants[0])  # the first run of a broker is a slow one
-        for turn in range(runs):
-            for variant in variants[1:]:
-                base = _base(variant, variants)
-                for is_own in (False, True) if turn % 2 else (True, False):
-                    (variant.runs if is_own else variant.beside).append(run_once(variant if is_own else base))
-    _show(work, variants)
-    keep("overhead", {"work": work.name, "triples": work.triples, "variants": _figures(work, variants)})
+    loop = python("tests.bench.pipeline_loop", "carried")
+    measure(loop, plain, work.triples, LIMIT_S)  # the first run of a broker is a slow one
+    metrics: list[float] = []
+    spans: list[float] = []
+    carried: list[float] = []
+    with collector() as endpoint:
+        sending = {"TRIMODAL_MONITORING__TRACING_ENDPOINT": endpoint, **SENT_SOON}
+        for _ in range(runs):
+            metrics += _costs("metrics", {"TRIMODAL_MONITORING__ENABLE_METRICS": "true"}, plain, work.triples)
+            spans += _costs("spans", sending, traced, work.triples)
+            with_trace, without = (measure(loop, one, work.triples, LIMIT_S).seconds for one in (traced, plain))
+            carried.append(1 - without / with_trace)
+    record = {
+        "metrics, scraped every second": metrics,
+        f"spans, for one trace in {SAMPLED_EVERY}": spans,
+        "a traceparent carried by every event": [round(cost, 4) for cost in carried],
+    }
+    _show(record)
+    keep("overhead", {"work": work.name, "triples": work.triples, "costs": record})
 
 
 def trace_headers(number: int) -> Headers:
@@ -79,76 +64,27 @@ def trace_headers(number: int) -> Headers:
     return (("traceparent", b"00-%032x-%016x-%02x" % (number + 1, number + 1, flags)),)
 
 
-def _variants(endpoint: str, port: int) -> Iterator[Variant]:
-    off = {METRICS: "off"}
-    serving = {"TRIMODAL_MONITORING__ENABLE_METRICS": "true", "TRIMODAL_MONITORING__METRICS_PORT": str(port)}
-    on = {METRICS: "on", **serving}
-    spans = {"TRIMODAL_MONITORING__TRACING_ENDPOINT": endpoint}
-    yield Variant("nothing", traced=False, against="nothing", extra=off)
-    yield Variant("metrics", traced=False, against="nothing", extra=on)
-    yield Variant("logs", traced=False, against="nothing", extra=off | LOGS)
-    yield Variant("spans on, no traces", traced=False, against="nothing", extra=off | spans)
-    yield Variant("traces, spans off", traced=True, against="nothing", extra=off)
-    yield Variant(f"traces, 1 in {SAMPLED_EVERY} a span", traced=True, against="traces, spans off", extra=off | spans)
-    yield Variant("all of it", traced=True, against="traces, spans off", extra=on | spans | LOGS)
+def _costs(switch: str, extra: Mapping[str, str], settings: Settings, triples: int) -> list[float]:
+    """Returns the share of throughput that each turn with it cost in one run, beside the turns before and after it."""
+    loop = python("tests.bench.overhead_loop", switch)
+    measure(Program(loop.name, loop.command, extra={SWITCH: switch, **extra}), settings, triples, LIMIT_S)
+    told = (LOGS / f"{switch}-0.out").read_text(encoding="utf-8").splitlines()[-1]
+    # The first turn sees the client fill its queues, the last one with predictions sees the backlog end.
+    turns = [turn for turn in (Turn(*fields) for fields in json.loads(told)["turns"]) if turn.predictions][1:-1]
+    neighbours = zip(turns, turns[1:], turns[2:], strict=False)
+    return [
+        round(1 - 2 * turn.rate / (before.rate + after.rate), 4) for before, turn, after in neighbours if turn.is_on
+    ]
 
 
-def _base(variant: Variant, variants: Sequence[Variant]) -> Variant:
-    return next(other for other in variants if other.name == variant.against)
-
-
-def _costs(variant: Variant) -> tuple[list[float], list[float]]:
-    """Returns the share of throughput and of processor time that a variant costs, run by run."""
-    pairs = list(zip(variant.runs, variant.beside, strict=True))
-    return [1 - base.seconds / own.seconds for own, base in pairs], [own.cpu_s / base.cpu_s - 1 for own, base in pairs]
-
-
-def _figures(work: Work, variants: Sequence[Variant]) -> dict[str, object]:
-    return {
-        variant.name: {
-            "against": variant.against,
-            "triples_per_s": [round(work.triples / run.seconds) for run in variant.runs],
-            "beside_triples_per_s": [round(work.triples / run.seconds) for run in variant.beside],
-            "cpu_us_a_triple": [round(run.cpu_s / work.triples * 1e6, 2) for run in variant.runs],
-            "cost_of_throughput": [round(cost, 4) for cost in throughput],
-            "cost_of_cpu": [round(cost, 4) for cost in cpu],
-        }
-        for variant in variants[1:]
-        for throughput, cpu in [_costs(variant)]
-    }
-
-
-def _show(work: Work, variants: Sequence[Variant]) -> None:
-    table = Table("", "beside", title=f"cost of metrics, traces and logs, {work.triples:,} triples")
-    for column in ("triples/s", "beside it", "cost in triples/s", "cost in CPU"):
+def _show(record: Mapping[str, Sequence[float]]) -> None:
+    table = Table("", title="cost of metrics and traces in triples/s")
+    for column in ("mean", "median and range", "comparisons"):
         table.add_column(column, justify="right")
-    for variant in variants[1:]:
-        rates, beside = ([work.triples / run.seconds for run in runs] for runs in (variant.runs, variant.beside))
-        costs = (spread(cost, ".1%") for cost in _costs(variant))
-        table.add_row(variant.name, variant.against, spread(rates), spread(beside), *costs)
+    for name, costs in record.items():
+        mean = f"{statistics.mean(costs):.1%} ± {standard_error(costs):.1%}"
+        table.add_row(name, mean, spread(costs, ".1%"), str(len(costs)))
     _out.print(table)
-
-
-@contextmanager
-def scraper() -> Iterator[int]:
-    """Fetches the metrics every second from whoever serves them on a port, as Prometheus would; yields the port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    stop = threading.Event()
-
-    def scrape() -> None:
-        while not stop.wait(SCRAPE_S):
-            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/metrics", timeout=SCRAPE_S) as answer:
-                answer.read()
-
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    try:
-        yield port
-    finally:
-        stop.set()
-        thread.join()
 
 
 @contextmanager

@@ -1,39 +1,72 @@
-"""`tests.bench.pipeline_loop` with metrics as in production, or with none at all.
+"""`tests.bench.pipeline_loop`, in which metrics or spans are on and off by turns. It says how much came of each turn.
 
-`BENCH_METRICS=off` takes all of them out: what is then left is the pipeline without a single call for a metric.
+`BENCH_SWITCH` names what is switched: `metrics`, which are fetched every second of a turn with them, or `spans`.
 """
 
+import json
 import os
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from consumers import fusion
+from consumers.fusion import FusionConsumer
 from consumers.outputs import Moment
 from consumers.vitals import Vitals
 from pipeline.events.records import Reason
-from pipeline.kafka.committer import Committer
-from pipeline.kafka.contract import Transaction
+from pipeline.model.inference import Probabilities
 from pipeline.settings import load
-from pipeline.telemetry import metrics
+from pipeline.telemetry import logs
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.serving import serve
-from tests.bench import pipeline_loop
+from pipeline.telemetry.tracing import PassedOn, tracer
+from tests.bench.pipeline_loop import stub_consumer, work
 
-METRICS = "BENCH_METRICS"
+SWITCH = "BENCH_SWITCH"
+TURN_S = 2.0
+# Prometheus is a process of its own too. It fetches the metrics as often as it is told to, a second apart.
+SCRAPES = 2
+SCRAPER = """
+import sys, time
+from urllib.request import urlopen
+for _ in sys.stdin:
+    urlopen(sys.argv[1]).read()
+    time.sleep(1)
+"""
+
+
+class Turn(NamedTuple):
+    """What came of one turn.
+
+    Attributes:
+        is_on: whether it was with what is measured.
+        predictions: how many were handed to a transaction.
+        seconds: how long it took.
+    """
+
+    is_on: bool
+    predictions: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Predictions a second."""
+        return self.predictions / self.seconds
 
 
 class Mute(Vitals):
-    """Shows nothing, but for the first record, which starts the clock."""
+    """Shows nothing."""
 
-    _has_begun = False
+    def __init__(self) -> None:
+        """It watches nobody."""
 
     def received(self, topic: str, records: int) -> None:
-        """Says so the first time."""
-        if not self._has_begun:
-            self._has_begun = True
-            metrics.RECORDS.labels(topic).inc(records)
+        """Does nothing."""
 
     def left_for_model(self, samples: int, waited_ms: int) -> None:
         """Does nothing."""
@@ -49,19 +82,65 @@ class Mute(Vitals):
         """Does nothing."""
 
 
-def mute() -> None:
-    """Takes the metrics out of this process."""
+class Turns:
+    """Switches every `TURN_S`, in a thread of its own, and counts.
 
-    def commit(committer: Committer, transaction: Transaction) -> None:
-        committer._sink.commit(transaction)
+    Args:
+        consumer: what works.
+        switch: switches it on or off.
+    """
 
-    setattr(fusion, "Vitals", Mute)  # noqa: B010  (for this process only)
-    setattr(Committer, "_commit", commit)  # noqa: B010
+    def __init__(self, consumer: FusionConsumer, switch: Callable[[bool], None]) -> None:
+        self._switch = switch
+        self._predictions = 0
+        self.done: list[Turn] = []
+        self._publish = consumer._publish
+        consumer._publish = self._count  # type: ignore[method-assign]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _count(self, moments: Sequence[Moment], probabilities: Probabilities) -> None:
+        self._predictions += len(moments)
+        self._publish(moments, probabilities)
+
+    def _run(self) -> None:
+        while not self._predictions:
+            time.sleep(0.01)
+        is_on = True
+        while True:
+            is_on = not is_on
+            self._switch(is_on)
+            predictions, began_s = self._predictions, time.monotonic()
+            time.sleep(TURN_S)
+            self.done.append(Turn(is_on, self._predictions - predictions, time.monotonic() - began_s))
+
+
+def main() -> None:
+    """Classifies and commits until it is told to stop, then says what came of each turn."""
+    settings = load().settings
+    logs.configure(settings.monitoring, program="bench")
+    spans, none = tracer(settings.monitoring, "bench", settings.kafka.replica), PassedOn()
+    consumer = stub_consumer(settings, none)
+    vitals, mute = consumer._vitals, Mute()
+    address = f"http://127.0.0.1:{serve(settings.monitoring, Health())}/metrics"
+    scraper = subprocess.Popen([sys.executable, "-c", SCRAPER, address], stdin=subprocess.PIPE, text=True, bufsize=1)
+    assert scraper.stdin is not None
+    tell = scraper.stdin.write
+
+    def switch_metrics(is_on: bool) -> None:
+        consumer._vitals = vitals if is_on else mute
+        if is_on:
+            tell("now\n" * SCRAPES)
+
+    def switch_spans(is_on: bool) -> None:
+        consumer._outputs._tracer = spans if is_on else none
+
+    turns = Turns(consumer, switch_metrics if os.environ[SWITCH] == "metrics" else switch_spans)
+    work(consumer)
+    spans.close()
+    scraper.stdin.close()
+    scraper.wait()
+    sys.stdout.write(json.dumps({"turns": turns.done}) + "\n")
 
 
 if __name__ == "__main__":
-    if os.environ[METRICS] == "off":
-        mute()
-    else:
-        serve(load().settings.monitoring, Health())
-    pipeline_loop.main()
+    main()

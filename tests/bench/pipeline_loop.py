@@ -15,9 +15,9 @@ from pipeline.events.records import Modality
 from pipeline.join.inspection import Inspector
 from pipeline.model.bundle import SHIPPED, load_bundle
 from pipeline.model.inference import Answers, Request
-from pipeline.settings import load
+from pipeline.settings import Settings, load
 from pipeline.telemetry import logs
-from pipeline.telemetry.tracing import tracer
+from pipeline.telemetry.tracing import Tracer, tracer
 from tests.bench.first import await_first
 from tests.bench.stub import mean_bytes
 from tests.support.events import media_of
@@ -70,25 +70,34 @@ class MeanOfBytes:
         """There is nothing to close."""
 
 
-def main() -> None:
-    """Classifies and commits until it is told to stop."""
-    settings = load().settings
-    logs.configure(settings.monitoring, program="bench")
+def stub_consumer(settings: Settings, spans: Tracer) -> FusionConsumer:
+    """Returns the consumer as shipped, but for its model."""
     manifest = load_bundle(settings.serving.model_path or SHIPPED).manifest
     codec = Codec()
     partitions = settings.topics.partitions
     inspector = Inspector(codec, partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes)
-    spans = tracer(settings.monitoring, "bench", settings.kafka.replica)
     outputs = OutputBuilder(codec, settings, manifest, tracer=spans)
-    consumer = FusionConsumer(
+    return FusionConsumer(
         settings, inspector, MeanOfBytes(codec), outputs, lambda listener: connect(settings, listener, partitions)
     )
+
+
+def work(consumer: FusionConsumer) -> None:
+    """Classifies and commits until SIGTERM; says when the first byte has come."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     worker = threading.Thread(target=consumer.run, args=(stop,))
     worker.start()
     await_first(worker)
     worker.join()
+
+
+def main() -> None:
+    """Works as the settings say."""
+    settings = load().settings
+    logs.configure(settings.monitoring, program="bench")
+    spans = tracer(settings.monitoring, "bench", settings.kafka.replica)
+    work(stub_consumer(settings, spans))
     spans.close()
 
 
