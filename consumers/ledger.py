@@ -41,6 +41,7 @@ class Ledger:
         self._receipts: list[Receipt] = []
         self._on_their_way: list[Receipt] = []
         self._last_commit_ms = 0
+        self._waiting_since_ms: int | None = None
         self._aborts_in_a_row = 0
 
     def __len__(self) -> int:
@@ -83,6 +84,8 @@ class Ledger:
             Fatal: this process cannot go on.
         """
         self._settle(wait=False)
+        if self._booked and self._waiting_since_ms is None:
+            self._waiting_since_ms = now_ms
         wait_ms = self._commit_min_ms if self._booked else REFRESH_MS
         if not self._committer.busy and now_ms - self._last_commit_ms >= wait_ms:
             self._commit(group, now_ms)
@@ -95,7 +98,7 @@ class Ledger:
 
     def forget(self) -> None:
         """Drops what is booked and waits for the commit on its way, whatever becomes of it."""
-        self._booked, self._receipts = [], []
+        self._booked, self._receipts, self._waiting_since_ms = [], [], None
         with suppress(AbortNeeded):
             self._settle(wait=True)
 
@@ -109,7 +112,9 @@ class Ledger:
             return
         outputs, self._booked = self._booked, []
         self._on_their_way, self._receipts = self._receipts, []
-        self._last_commit_ms = now_ms
+        if self._waiting_since_ms is not None:
+            metrics.COMMIT_WAIT.observe((now_ms - self._waiting_since_ms) / 1_000)
+        self._last_commit_ms, self._waiting_since_ms = now_ms, None
         self._committer.submit(Transaction(outputs, offsets, group()))
 
     def _settle(self, *, wait: bool) -> None:

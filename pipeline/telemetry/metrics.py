@@ -100,11 +100,12 @@ MODEL_SECONDS = _histogram(
 QUEUE_WAIT = _histogram(
     "trimodal_queue_wait_seconds",
     "seconds",
-    "How long a batch's oldest sample waited for it to leave (`batch`), and it for the model (`model`).",
+    "How long a batch's oldest sample waited for it to leave (`batch`), it for the model (`model`), and the oldest "
+    "output for its transaction (`commit`).",
     _SECONDS,
     "queue",
 )
-BATCH_WAIT = QUEUE_WAIT.labels("batch")
+BATCH_WAIT, COMMIT_WAIT = QUEUE_WAIT.labels("batch"), QUEUE_WAIT.labels("commit")
 QUEUE_LENGTH = _sampled(
     "trimodal_queue_length",
     "samples, batches, outputs",

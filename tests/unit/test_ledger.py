@@ -14,9 +14,11 @@ from pipeline.kafka.contract import Fresh, GroupMetadata, Message, Output, Topic
 from pipeline.kafka.errors import AbortNeeded, Fatal
 from pipeline.telemetry import metrics
 from tests.support.fusion import SETTINGS
+from tests.support.world import await_true
 
 SPEECH = SETTINGS.topics.source(Modality.SPEECH)
 WAIT_S = 30.0
+NAME = "trimodal_queue_wait_seconds"
 COMMIT_MIN_MS = 10
 
 
@@ -97,6 +99,35 @@ def test_an_output_and_its_position_go_in_one_transaction(world: World) -> None:
     assert transaction.offsets[TopicPartition(SPEECH, 0)].offset == 1
     assert transaction.group == GroupMetadata("generation")
     assert settled(world)
+
+
+def test_how_long_the_oldest_output_waited_is_shown(world: World) -> None:
+    def waited() -> tuple[float, float]:
+        found = [metrics.REGISTRY.get_sample_value(f"{NAME}_{part}", {"queue": "commit"}) for part in ("count", "sum")]
+        return found[0] or 0.0, found[1] or 0.0
+
+    count, total_s = waited()
+    world.commit(now_ms=10_000)
+    world.settle()
+    assert waited() == (count, total_s), "nothing waited"
+    world.sink.gate.clear()
+    for now_ms in (20_000, 20_100, 20_400):
+        world.book()
+        world.commit(now_ms)
+    world.sink.gate.set()
+
+    def second_has_started() -> bool:
+        world.commit(now_ms=20_600)
+        return waited()[0] == count + 2
+
+    await_true("the second commit has started", second_has_started)
+    assert waited() == pytest.approx((count + 2, total_s + 0.5)), "none, and from 20,100 to 20,600"
+    world.book()
+    world.commit(now_ms=20_601)
+    world.ledger.forget()
+    world.book()
+    world.commit(now_ms=30_000)
+    assert waited() == pytest.approx((count + 3, total_s + 0.5)), "what is forgotten waits no longer"
 
 
 def test_what_is_booked_meanwhile_waits_for_the_next(world: World) -> None:
