@@ -2,19 +2,20 @@
 
 Tokens of each modality first attend to their own kind only, then to everything that is present. A missing
 modality's tokens are replaced by a learned one before any attention, so its content cannot reach the logits;
-of these the first stays visible to the others and tells them what is missing, the rest are masked out.
+of these the first stays visible to the others and tells them what is missing, the rest are masked out. The answer
+is read from the first register: the last layer computes nothing for the other tokens.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (PyTorch's own name for it)
 from torch import Tensor, nn
 
 from pipeline.model.features import Features, InputFeatures, frames
+from pipeline.model.layer import Layer
 from pipeline.model.specs import InputSpecs
 
 
@@ -127,39 +128,6 @@ class Stem(nn.Module):
         return tokens
 
 
-class Layer(nn.Module):
-    """One pre-norm transformer layer (Xiong et al. 2020)."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        width = config.d_model
-        self.heads = config.heads
-        self.attention_norm = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.attention_out = nn.Linear(width, width)
-        self.feedforward_norm = nn.LayerNorm(width)
-        self.expand = nn.Linear(width, config.d_feedforward)
-        self.contract = nn.Linear(config.d_feedforward, width)
-
-    def forward(self, tokens: Tensor, groups: Sequence[int] = (), bias: Tensor | None = None) -> Tensor:
-        """Mixes tokens.
-
-        Args:
-            tokens: [batch, tokens, d_model].
-            groups: Sizes of neighbouring groups of tokens that attend only to their own; () is one group of all.
-            bias: Added to the attention scores, broadcasts to [batch, heads, to, from]; None adds nothing.
-        """
-        heads = self.query_key_value(self.attention_norm(tokens)).unflatten(2, (3, self.heads, -1))
-        parts = heads.permute(2, 0, 3, 1, 4).split(list(groups or (tokens.shape[1],)), dim=3)
-        # Groups are attended to one by one, not masked out: that is less work, and flash attention takes no mask.
-        attended = [F.scaled_dot_product_attention(part[0], part[1], part[2], attn_mask=bias) for part in parts]
-        seen = attended[0] if len(attended) == 1 else torch.cat(attended, dim=2)
-        tokens = tokens + self.attention_out(seen.transpose(1, 2).flatten(2))
-        hidden = F.gelu(self.expand(self.feedforward_norm(tokens)), approximate="tanh")
-        contracted: Tensor = self.contract(hidden)
-        return tokens + contracted
-
-
 class FusionTransformer(nn.Module):
     """Stems, transformer and heads: features in, logits out, in the precision of its parameters."""
 
@@ -181,7 +149,7 @@ class FusionTransformer(nn.Module):
         self.missing = _small_normal(3, width)
         self.modality_embedding = _small_normal(3, width)
         self.position_embedding = _small_normal(sum(self.slots), width)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(Layer(width, config.heads, config.d_feedforward) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, config.classes)
         self.auxiliary_heads = nn.ModuleList(nn.Linear(width, config.classes) for _ in range(3))
@@ -202,9 +170,10 @@ class FusionTransformer(nn.Module):
         tokens = self.layers[0](tokens, groups=(self.registers, *self.slots))
         auxiliary = self.classify_alone(tokens)
         bias = None if present is None else self.attention_bias(present)
-        for layer in self.layers[1:]:
+        for layer in self.layers[1:-1]:
             tokens = layer(tokens, bias=bias)
-        logits = self.head(self.norm(tokens[:, 0]))
+        answer = cast("Layer", self.layers[-1]).first(tokens, bias)
+        logits = self.head(self.norm(answer[:, 0]))
         return Output(logits.float(), auxiliary.float())
 
     def attention_bias(self, present: Tensor) -> Tensor:
