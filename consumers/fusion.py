@@ -12,7 +12,7 @@ import numpy as np
 
 from consumers.lanes import Lanes
 from consumers.ledger import Ledger
-from consumers.memory import collect_garbage_rarely, keep_freed_memory
+from consumers.memory import spend_little_on_memory
 from consumers.outputs import Moment, OutputBuilder, message_of, moment_of, one_too_many, too_few, too_late
 from consumers.polling import PollSize
 from consumers.vitals import Vitals
@@ -51,7 +51,7 @@ class FusionConsumer(PartitionListener):
         self._outputs = outputs
         self._lanes = Lanes(settings)
         self._clock = AttendedClock(monotonic_ms)
-        self._poll_size = PollSize()
+        self._poll_size = PollSize(settings.serving.batch_size)
         self._batcher: Batcher[Moment] = Batcher(settings.serving.batch_size, settings.serving.max_wait_ms)
         self._source, committer = connect(self)
         self._ledger = Ledger(self._lanes, committer, settings.join.commit_min_ms)
@@ -60,8 +60,7 @@ class FusionConsumer(PartitionListener):
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set, then finishes what is in flight and commits it."""
-        keep_freed_memory()
-        collect_garbage_rarely()
+        spend_little_on_memory()
         try:
             while not stop.is_set():
                 self._attempt(self.step)
@@ -75,7 +74,8 @@ class FusionConsumer(PartitionListener):
     def step(self) -> None:
         """Takes everything one step further. Raises AbortNeeded or Fatal."""
         busy = self._is_draining() or not self._ledger.is_settled
-        arrivals = self._source.poll(self._poll_size.records, BUSY_POLL_S if busy else QUIET_POLL_S)
+        count = self._poll_size.records(len(self._batcher), has_room=self._inference.has_room)
+        arrivals = self._source.poll(count, BUSY_POLL_S if busy else QUIET_POLL_S)
         for topic, deliveries in arrivals.by_topic():
             self._receive(topic, [one for one in deliveries if one.where.partition in self._lanes.held])
         attended_ms = self._clock.look()

@@ -8,6 +8,12 @@ _THRESHOLDS = 100_000, 50, 100
 _MALLOC_OPTIONS = {-3: 32 << 20, -1: 1 << 30, -2: 64 << 20}
 
 
+def spend_little_on_memory() -> None:
+    """Does both of what follows."""
+    keep_freed_memory()
+    collect_garbage_rarely()
+
+
 def collect_garbage_rarely() -> None:
     """Spares what is loaded by now, and looks at the rest seldom: records hold no cycles that it could find."""
     gc.freeze()

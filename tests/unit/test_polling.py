@@ -1,0 +1,60 @@
+"""How many records the fusion consumer asks for."""
+
+import threading
+
+import pytest
+
+from consumers.polling import ENOUGH_BATCHES, FEWEST_RECORDS, FIRST_RECORDS, MOST_RECORDS, TARGET_BYTES, PollSize
+from pipeline.events.records import Modality
+from tests.support.events import StubPredictor
+from tests.support.fusion import SETTINGS, publish, replica, run_to_balance
+from tests.support.memory import MemoryBroker
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "expected"),
+    [(10, MOST_RECORDS), (TARGET_BYTES // 500, 500), (TARGET_BYTES, FEWEST_RECORDS)],
+)
+def test_as_many_as_make_a_few_megabytes(size_bytes: int, expected: int) -> None:
+    size = PollSize(64)
+    assert size.records(0, has_room=True) == FIRST_RECORDS
+    for _ in range(200):
+        size.note(64, 64 * size_bytes)
+    assert size.records(0, has_room=True) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("batches", "has_room", "expected"),
+    [
+        (ENOUGH_BATCHES, False, FIRST_RECORDS),
+        (ENOUGH_BATCHES + 1, False, FEWEST_RECORDS),
+        (ENOUGH_BATCHES + 1, True, FIRST_RECORDS),
+    ],
+)
+def test_few_while_a_full_model_has_enough_waiting(batches: int, has_room: bool, expected: int) -> None:
+    assert PollSize(64).records(batches * 64, has_room=has_room) == expected
+
+
+def test_a_consumer_reads_slower_than_a_full_model_would_let_it(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.fusion.FULL_WAIT_S", 0.0)
+    answer = threading.Event()
+    one = replica(broker, StubPredictor(lambda samples: not answer.wait(30)))
+    asked: list[int] = []
+    poll = one.source.poll
+
+    def noting(count: int, timeout_s: float) -> object:
+        asked.append(count)
+        return poll(count, timeout_s)
+
+    monkeypatch.setattr(one.source, "poll", noting)
+    enough = (ENOUGH_BATCHES + 4) * SETTINGS.serving.batch_size
+    for number in range(enough):
+        publish(broker, b"k%d" % number, *Modality)
+    while FEWEST_RECORDS not in asked:
+        one.step()
+    answer.set()
+    run_to_balance(broker, one)
+    assert asked[-1] > FEWEST_RECORDS
+    one.crash()
