@@ -158,10 +158,10 @@ def _overhead() -> str:
         rows.append((name, told, _figure(costs, ".1%"), f"{len(costs)}"))
     note = (
         f"\nThe pipeline as above, `{record['work']}`, {record['triples']:,} triples, with the stub for a model. "
-        "Metrics and spans are\nswitched on and off within a run, and each second with them is compared with the one "
-        "before and the one after:\nfrom run to run the machine varies by more than they cost. A trace that is carried "
-        "is a header of each event, read,\nchecked and passed on with spans off; it ran beside a backlog without "
-        "headers. The first figure is the mean with its\nstandard error.\n\n"
+        "Metrics and spans are\nswitched on and off within a run, every two seconds, and each turn with them is "
+        "compared with the one before and the one\nafter: from run to run the machine varies by more than they cost. A "
+        "trace that is carried is a header of each event,\nread, checked and passed on with spans off; it ran beside a "
+        "backlog without headers. The first figure is the mean\nwith its standard error.\n\n"
     )
     columns = ("", "cost in triples/s", "median (range)", "comparisons")
     return _section("What metrics and traces cost", note, [_table(columns, rows), _where(record)])
