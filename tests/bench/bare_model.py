@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from consumers.memory import keep_freed_memory
 from pipeline.model.bundle import load_bundle
 from pipeline.model.compilation import compiled
 from pipeline.model.network import FusionNetwork
@@ -25,7 +24,6 @@ ROUNDS = 3
 
 def main(samples: int) -> None:
     """Measures each way `ROUNDS` times, in turn, and prints the best of each."""
-    keep_freed_memory()
     network = load_bundle().network
     half = load_bundle().network
     half.transformer.bfloat16()

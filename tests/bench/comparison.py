@@ -59,7 +59,7 @@ class Result:
             "triples": self.triples,
             "triples_per_s": [round(rate) for rate in self.rates],
             "cpu_s_per_1000": [round(run.cpu_s / self.triples * 1_000, 4) for run in self.runs],
-            "peak_mb": [run.peak_mb for run in self.runs],
+            "peak_rss_mb": [run.peak_mb for run in self.runs],
             "verdicts": [verdict.figures() for verdict in self.verdicts],
             "failure": self.failure,
         }

@@ -110,7 +110,7 @@ def _latency() -> str:
 
 def _memory() -> str:
     rows = [
-        (record["work"], *(f"{_figure(mb)} MB" for mb in record["peak_mb"].values()),
+        (record["work"], *(f"{_figure(mb)} MB" for mb in record["peak_rss_mb"].values()),
          _figure(record["ratios"], ".2f") + _bar(record["ratios"], 1.2, at_most=True))
         for record in _records("memory")
     ]  # fmt: skip
@@ -172,13 +172,13 @@ def _indexer() -> str:
         return ""
     rows = []
     for name in ("bare loop", "indexer"):
-        columns = ("documents_per_s", ",.0f"), ("cpu_s_per_1000", ".3f"), ("peak_mb", ",.0f")
+        columns = ("documents_per_s", ",.0f"), ("cpu_s_per_1000", ".3f")
         rows.append((name, *(_figure([one[key] for one in record[name]], form) for key, form in columns)))
     note = (
         f"\n{record['predictions']:,} predictions from their topic into Elasticsearch, beside a loop of `consume` and "
         "the client's bulk helper.\n\n"
     )
-    table = _table(("", "documents/s", "CPU s per 1,000", "peak MB"), rows)
+    table = _table(("", "documents/s", "CPU s per 1,000"), rows)
     ratios = record["ratios"]
     told = f"\nindexer / bare loop: {_figure(ratios, '.2f')}{_bar(ratios, 0.7)}\n"
     return _section("The indexer", note, [table, told, _where(record)])
@@ -202,7 +202,7 @@ def _contenders(record: Record) -> str:
                 f"{one['triples']:,}",
                 _figure(one["triples_per_s"]),
                 _figure(one["cpu_s_per_1000"], ".3f"),
-                _figure(one["peak_mb"]),
+                _figure(one["peak_rss_mb"]) if "peak_rss_mb" in one else "not measured",
                 "exact" if exact else str(one["verdicts"][-1]),
             )
         )

@@ -22,6 +22,7 @@ from pipeline.search.installation import install
 from pipeline.settings import Settings, load
 from pipeline.stack import StackAddresses
 from tests.bench.broker import ROOT
+from tests.bench.programs import peak_mb
 from tests.bench.report import keep
 
 PREDICTIONS = 60_000
@@ -38,7 +39,7 @@ def told(documents: int, seconds: float) -> None:
     figures = {
         "documents_per_s": round(documents / seconds),
         "cpu_s_per_1000": round((usage.ru_utime + usage.ru_stime) / documents * 1_000, 4),
-        "peak_mb": usage.ru_maxrss // 1_024,
+        "peak_rss_mb": peak_mb("self"),
     }
     sys.stdout.write(json.dumps(figures) + "\n")
     sys.stdout.flush()

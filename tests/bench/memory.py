@@ -27,4 +27,4 @@ def run(servers: str, runs: int, scale: float) -> None:
         _out.print(
             f"{kind.name}: {', '.join(f'{n:,}: {spread(mb)} MB' for n, mb in peaks.items())}; {spread(ratios, '.2f')} x"
         )
-        keep("memory", {"work": kind.name, "peak_mb": {str(n): mb for n, mb in peaks.items()}, "ratios": ratios})
+        keep("memory", {"work": kind.name, "peak_rss_mb": {str(n): mb for n, mb in peaks.items()}, "ratios": ratios})

@@ -91,7 +91,19 @@ def measure(program: Program, settings: Settings, triples: int, limit_s: float, 
         raise RuntimeError(f"{program.name} has not committed {triples} predictions within {limit_s:.0f} s:\n{tail}")
     first = min(process.first() for process in processes)
     cpu_s = sum(usage.ru_utime + usage.ru_stime for usage in usages)
-    return Measured(done - first, cpu_s, max(usage.ru_maxrss for usage in usages) // 1_024)
+    return Measured(done - first, cpu_s, max(process.peak_mb for process in processes))
+
+
+def peak_mb(pid: int | str) -> int:
+    """Returns the most memory that a running process has had, MB; 0 if it has ended.
+
+    Not `ru_maxrss`: a child's begins with what its parent had when it started it.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) // 1_024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 class _Process:
@@ -101,6 +113,7 @@ class _Process:
         LOGS.mkdir(parents=True, exist_ok=True)
         log = LOGS / f"{program.name.replace(' ', '-')}-{number}"
         self.out, self.err = log.with_suffix(".out"), log.with_suffix(".err")
+        self.peak_mb = 0
         own = {**settled, "TRIMODAL_KAFKA__REPLICA": f"replica-{number}"}
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self._process = subprocess.Popen(program.command, cwd=program.folder, env=own, stdout=out, stderr=err)
@@ -116,6 +129,7 @@ class _Process:
         # Leaves it to be waited for: how much it used is told only once.
         if self._process.returncode is not None:
             return True
+        self.peak_mb = max(self.peak_mb, peak_mb(self._process.pid))
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def first(self) -> float:
