@@ -29,11 +29,10 @@ def continued(moments: Sequence["Moment"], tracer: Tracer, now_ms: int) -> list[
 
 
 def _continued(moment: "Moment", tracer: Tracer, now_ms: int) -> TraceContext | None:
-    ranked = _ranked(moment)
-    first = next(filter(None, map(context_of, map(_HEADERS, ranked))), None)
+    contexts = filter(None, map(context_of, map(_HEADERS, _ranked(moment))))
+    first = next(contexts, None)
     if first is None or not first.sampled or isinstance(tracer, PassedOn):
         return first  # no span is made
-    contexts = filter(None, map(context_of, map(_HEADERS, ranked)))
     others = [context for context in contexts if context.trace_id != first.trace_id]
     began_ms = min(record.timestamp_ms for record in moment.records)
     attributes: Attributes = {
