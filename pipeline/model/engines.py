@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.model import onednn
 from pipeline.model.buffers import Buffers, allocate, fill
 from pipeline.model.bundle import Bundle
 from pipeline.model.compilation import compiled
+from pipeline.model.network import FusionNetwork
 from pipeline.model.samples import Sample
 
 Logits = npt.NDArray[np.float32]
@@ -56,7 +58,7 @@ class CpuEngine:
     """
 
     def __init__(self, bundle: Bundle, batch_size: int, threads: int = 1, *, compile_network: bool = False) -> None:
-        self._network = compiled(bundle.network) if compile_network else bundle.network
+        self._network = _fastest(bundle.network, compile_network=compile_network)
         self._specs = bundle.manifest.specs
         self._threads = threads
         self._capacity = self._part(batch_size)
@@ -104,6 +106,12 @@ class CpuEngine:
             self._own.buffers = allocate(self._capacity, self._specs, torch.device("cpu"))
         buffers: Buffers = self._own.buffers
         return buffers
+
+
+def _fastest(network: FusionNetwork, *, compile_network: bool) -> FusionNetwork:
+    if compile_network:
+        return compiled(network)
+    return onednn.packed(network) if onednn.is_available() else network
 
 
 class _CpuFlight:

@@ -7,6 +7,21 @@ import torch.nn.functional as F  # noqa: N812  (PyTorch's own name for it)
 from torch import Tensor, nn
 
 
+class QueryKeyValue(nn.Linear):
+    """The map to queries, keys and values, in this order; all three, or what one token needs of the others."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, 3 * width)
+
+    def query(self, tokens: Tensor) -> Tensor:
+        """Returns the queries alone, as wide as the tokens."""
+        return F.linear(tokens, self.weight[: self.in_features], self.bias[: self.in_features])
+
+    def key_value(self, tokens: Tensor) -> Tensor:
+        """Returns keys and values, twice as wide as the tokens."""
+        return F.linear(tokens, self.weight[self.in_features :], self.bias[self.in_features :])
+
+
 class Layer(nn.Module):
     """One pre-norm transformer layer (Xiong et al. 2020)."""
 
@@ -14,10 +29,11 @@ class Layer(nn.Module):
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
+        self.query_key_value = QueryKeyValue(width)
         self.attention_out = nn.Linear(width, width)
         self.feedforward_norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, d_feedforward)
+        self.activation = nn.GELU(approximate="tanh")
         self.contract = nn.Linear(d_feedforward, width)
 
     def forward(self, tokens: Tensor, groups: Sequence[int] = (), bias: Tensor | None = None) -> Tensor:
@@ -36,16 +52,14 @@ class Layer(nn.Module):
 
     def first(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
         """Returns the first token of what `forward` returns, [batch, 1, d_model], without the work for the others."""
-        batch, count, width = tokens.shape
+        batch, count, _ = tokens.shape
         normed = self.attention_norm(tokens)
-        weight, offset = self.query_key_value.weight, self.query_key_value.bias
-        query = F.linear(normed[:, 0], weight[:width], offset[:width]).reshape(batch, self.heads, 1, -1)
-        key_value = F.linear(normed, weight[width:], offset[width:]).reshape(batch, count, 2, self.heads, -1)
+        query = self.query_key_value.query(normed[:, 0]).reshape(batch, self.heads, 1, -1)
+        key_value = self.query_key_value.key_value(normed).reshape(batch, count, 2, self.heads, -1)
         key, value = key_value.permute(2, 0, 3, 1, 4)
         return self._after_attention(tokens[:, :1], F.scaled_dot_product_attention(query, key, value, attn_mask=bias))
 
     def _after_attention(self, tokens: Tensor, seen: Tensor) -> Tensor:
         tokens = tokens + self.attention_out(seen.transpose(1, 2).flatten(2))
-        hidden = F.gelu(self.expand(self.feedforward_norm(tokens)), approximate="tanh")
-        contracted: Tensor = self.contract(hidden)
+        contracted: Tensor = self.contract(self.activation(self.expand(self.feedforward_norm(tokens))))
         return tokens + contracted
