@@ -37,25 +37,34 @@ def run(servers: str, runs: int, scale: float) -> None:
     plain, traced = own_topics(servers, "plain"), own_topics(servers, "traced")
     fill(plain, work)
     fill(traced, work, headers=trace_headers)
-    loop = python("tests.bench.pipeline_loop", "carried")
+    loop, bare = python("tests.bench.pipeline_loop", "carried"), python("tests.bench.bare_loop", "bare loop")
+    bare_carrying = python("tests.bench.bare_loop", "bare loop", "carry")
     measure(loop, plain, work.triples, LIMIT_S)  # the first run of a broker is a slow one
     metrics: list[float] = []
     spans: list[float] = []
     carried: list[float] = []
+    carried_by_bare: list[float] = []
     with collector() as endpoint:
         sending = {"TRIMODAL_MONITORING__TRACING_ENDPOINT": endpoint, **SENT_SOON}
         for _ in range(runs):
             metrics += _costs("metrics", {"TRIMODAL_MONITORING__ENABLE_METRICS": "true"}, plain, work.triples)
             spans += _costs("spans", sending, traced, work.triples)
-            with_trace, without = (measure(loop, one, work.triples, LIMIT_S).seconds for one in (traced, plain))
-            carried.append(1 - without / with_trace)
+            carried.append(_cost((loop, traced), (loop, plain), work.triples))
+            carried_by_bare.append(_cost((bare_carrying, traced), (bare, plain), work.triples))
     record = {
         "metrics, scraped every second": metrics,
         f"spans, for one trace in {SAMPLED_EVERY}": spans,
-        "a traceparent carried by every event": [round(cost, 4) for cost in carried],
+        "a traceparent carried by every event": carried,
+        "the same in the bare loop": carried_by_bare,
     }
     _show(record)
     keep("overhead", {"work": work.name, "triples": work.triples, "costs": record})
+
+
+def _cost(with_it: tuple[Program, Settings], without: tuple[Program, Settings], triples: int) -> float:
+    """Returns the share of throughput that a program on some topics lacks beside another."""
+    lasting, plain = (measure(loop, topics, triples, LIMIT_S).seconds for loop, topics in (with_it, without))
+    return round(1 - plain / lasting, 4)
 
 
 def trace_headers(number: int) -> Headers:
