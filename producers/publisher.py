@@ -76,12 +76,17 @@ class Publisher:
         self._producer.flush(timeout_s)
 
     def _traced(self, output: Output) -> Output:
-        """Starts a trace if the settings ask for spans, unless the record's headers name one that it belongs to."""
+        """Starts a trace if the settings ask for spans, unless the record's headers name one that it belongs to.
+
+        Of one that is not kept the record says nothing: a header costs all who read it more than a span does.
+        """
         if not self._tracer.starts or context_of(output.headers) is not None:
             return output
         now_ms, attributes = wall_ms(), {"messaging.system": "kafka", "messaging.destination.name": output.topic}
         started = self._tracer.span(Work("publish", Kind.PRODUCES, now_ms, now_ms, (), attributes), None)
-        return output._replace(headers=(*output.headers, *(started.headers() if started else ())))
+        if started is None or not started.sampled:
+            return output
+        return output._replace(headers=(*output.headers, *started.headers()))
 
 
 def checked_key(key: str | bytes) -> bytes:

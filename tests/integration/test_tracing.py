@@ -113,3 +113,15 @@ def test_one_trace_goes_from_the_event_to_the_document(
     begun = {span.trace_id for span in spans if span.name == "publish"}
     assert {link.trace_id for link in ours["predict"].links} == begun - {ours["publish"].trace_id}
     assert len(begun) == 3
+
+
+@pytest.mark.parametrize(("ratio", "headers"), [(1.0, 1), (0.0, 0)])
+def test_only_a_trace_that_is_kept_is_named_in_the_record(
+    stack: StackAddresses, collector: Collector, ratio: float, headers: int
+) -> None:
+    place = Workplace.made(stack)
+    monitoring = collector.settings.model_copy(update={"tracing_ratio": ratio})
+    with Publisher(place.settings.model_copy(update={"monitoring": monitoring})) as publisher:
+        record = publisher.publish("k", event(Modality.IMAGE, time.time_ns() // 1_000_000))
+    assert len(record.headers) == headers
+    assert len(collector.spans()) == headers
