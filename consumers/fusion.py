@@ -12,7 +12,7 @@ import numpy as np
 
 from consumers.lanes import Lanes
 from consumers.ledger import Ledger
-from consumers.memory import spend_little_on_memory
+from consumers.memory import collect_garbage_rarely
 from consumers.outputs import Moment, OutputBuilder, message_of, moment_of, one_too_many, too_few, too_late
 from consumers.polling import PollSize
 from consumers.vitals import Vitals
@@ -60,7 +60,7 @@ class FusionConsumer(PartitionListener):
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set, then finishes what is in flight and commits it."""
-        spend_little_on_memory()
+        collect_garbage_rarely()
         try:
             while not stop.is_set():
                 self._attempt(self.step)
