@@ -51,7 +51,7 @@ class FusionConsumer(PartitionListener):
         self._outputs = outputs
         self._lanes = Lanes(settings)
         self._clock = AttendedClock(monotonic_ms)
-        self._poll_size = PollSize(settings.serving.batch_size)
+        self._poll_size = PollSize(settings.serving.batch_size, self._lanes.maps.most_at_once)
         self._batcher: Batcher[Moment] = Batcher(settings.serving.batch_size, settings.serving.max_wait_ms)
         self._source, committer = connect(self)
         self._ledger = Ledger(self._lanes, committer, settings.join.commit_min_ms)

@@ -7,6 +7,7 @@ from pipeline.telemetry.logs import logger
 
 NEARLY_FULL = 0.75
 _STRIDES = 16
+_POLLS = 8
 _log = logger(__name__)
 
 
@@ -14,17 +15,23 @@ class MapSizes:
     """Knows each partition's offset map by its last measure, and when it is time for the next.
 
     Each commit measures the maps of what has changed. While one is on its way, so much can be read that a map outgrows
-    its limit, so it is also time once as many further records have come as fill a sixteenth of it at a bit each.
+    its limit, so it is also time once as many further records have come as fill a sixteenth of it at a bit each. With
+    `most_at_once` further records after that it still fits, if it was not nearly full when it was measured.
 
     Args:
         limit: most characters that the brokers take.
         offsets: how many offsets always fit into them.
+
+    Attributes:
+        longest: the largest measure so far.
+        most_at_once: records that may be read at a time, an eighth of a map at a bit each.
     """
 
     def __init__(self, limit: int, offsets: int) -> None:
         self.limit = limit
         self.longest = 0
         self._stride = offsets // _STRIDES
+        self.most_at_once = offsets // _POLLS
         self._characters: dict[TopicPartition, int] = {}
         self._read: dict[TopicPartition, int] = {}
         self._nearly_full: set[TopicPartition] = set()

@@ -15,9 +15,11 @@ class PollSize:
 
     Args:
         batch_size: samples that the model takes at a time.
+        most: records that may be read at a time, whatever their size.
     """
 
-    def __init__(self, batch_size: int) -> None:
+    def __init__(self, batch_size: int, most: int = MOST_RECORDS) -> None:
+        self._most = max(1, min(MOST_RECORDS, most))
         self._enough_samples = ENOUGH_BATCHES * batch_size
         self._records = FIRST_RECORDS
         self._mean_bytes = TARGET_BYTES / FIRST_RECORDS
@@ -29,7 +31,8 @@ class PollSize:
             waiting: samples that wait for the model.
             has_room: whether it would take another batch.
         """
-        return FEWEST_RECORDS if waiting > self._enough_samples and not has_room else self._records
+        wanted = FEWEST_RECORDS if waiting > self._enough_samples and not has_room else self._records
+        return min(self._most, wanted)
 
     def note(self, records: int, total_bytes: int) -> None:
         """So many have come, of so many bytes in all."""

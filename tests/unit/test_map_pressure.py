@@ -1,11 +1,14 @@
 """A lane whose offset map is nearly full is held back until it shrinks."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from consumers.lanes import Lanes
+from consumers.maps import MapSizes
+from consumers.polling import MOST_RECORDS
 from pipeline.events.records import Modality
 from pipeline.join import offset_map
 from pipeline.join.lane import Lane
@@ -162,3 +165,27 @@ def test_the_largest_map_is_told(lanes: Lanes) -> None:
     (committed,) = lanes.take_offsets().values()
     assert lanes.maps.characters[where(SPEECH)] == len(committed.metadata) != told
     assert lanes.maps.longest >= len(committed.metadata)
+
+
+@pytest.mark.parametrize("characters", [255, 1_023, offset_map.MAX_CHARACTERS, 16_383])
+def test_a_map_that_was_not_nearly_full_fits_after_the_next_poll(characters: int) -> None:
+    draw, place = random.Random(1), TopicPartition("speech", 0)
+    sizes = MapSizes(characters, offset_map.offsets_that_fit(characters))
+    unfinished: list[int] = []
+    read = 0
+    while not sizes.is_nearly_full(0):
+        at_ease, measured = list(unfinished), read
+        unfinished += [offset for offset in range(read, read + 64) if draw.random() < 0.5]
+        read += 64
+        sizes.note(place, offset_map.size(position(unfinished, read), "speech", 0), read)
+    sizes.note(place, 0, measured)
+    more = 0
+    while not sizes.is_due(place, measured + more):
+        more += 1
+    last = measured + (more - 1) + min(MOST_RECORDS, sizes.most_at_once)
+    at_ease += [offset for offset in range(measured, last) if draw.random() < 0.5]
+    offset_map.encode(position(at_ease, last), "speech", 0, characters)
+
+
+def position(unfinished: Sequence[int], read: int) -> Position:
+    return Position(unfinished[0], read, tuple(unfinished), replay_from=0)
