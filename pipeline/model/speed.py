@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -91,10 +92,19 @@ def flops_per_sample(network: FusionNetwork) -> int:
     sample = _random_samples(1, network.specs)[0]
     arrays = [array for array in (sample.speech, sample.image, sample.sensor) if array is not None]
     inputs = [torch.from_numpy(array)[None] for array in arrays]
-    # As plain products, since the counter of PyTorch 2.11 does not know the fused attention of a CPU.
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with counting_flops() as counter:
         network(*inputs, None)
     return int(counter.get_total_flops())
+
+
+@contextmanager
+def counting_flops() -> Iterator[FlopCounterMode]:
+    """Counts the operations of what runs in it.
+
+    Attention runs as plain products, since the counter of PyTorch 2.11 does not know the fused attention of a CPU.
+    """
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        yield counter
 
 
 def measure(runtime: Runtime, batches: Sequence[int], seconds: float) -> Iterator[Speed]:

@@ -2,12 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.model.layer import Layer
 from pipeline.model.network import PRESETS, FusionNetwork, FusionTransformer, StemConfig, token_counts
 from pipeline.model.specs import ImageSpec, InputSpecs, SensorSpec
+from pipeline.model.speed import counting_flops
 from tests.unit.model.conftest import Inputs, random_inputs
 
 SUBSETS = [(True, False, False), (False, True, False), (False, False, True), (True, True, False)]
@@ -33,7 +32,7 @@ def last_layer(network: FusionNetwork) -> Layer:
 def whole_last_layer(network: FusionNetwork) -> int:
     """Returns the operations of a sample if the last layer computed all its tokens too."""
     last = last_layer(network)
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with counting_flops() as counter:
         network(*random_inputs(1), subset((True, True, True), 1))
         tokens = torch.zeros(1, network.transformer.registers + sum(network.transformer.slots), network.config.d_model)
         last(tokens)
@@ -58,7 +57,7 @@ def test_base_is_as_large_as_designed_and_runs() -> None:
     network = FusionNetwork(PRESETS["base"], InputSpecs()).eval()
     assert sum(token_counts(network.config, network.specs)) == 384
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(20e6, rel=0.06)
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with counting_flops() as counter:
         output = network(*random_inputs(1), subset((True, True, True), 1))
     whole = whole_last_layer(network)
     assert whole == pytest.approx(16.8e9, rel=0.02)
