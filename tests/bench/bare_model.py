@@ -53,7 +53,7 @@ def main(samples: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep a few megabytes of what is freed, as it learns to in the consumer from what a fetch brings.
+    """Lets glibc keep a few megabytes of what is freed, which brings the consumer nothing, see ADR 0014.
 
     Without, a third of a lonely network's time are page faults.
     """
