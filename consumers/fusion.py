@@ -24,7 +24,7 @@ from pipeline.kafka.committer import Committer
 from pipeline.kafka.contract import Committed, Delivery, Fresh, Message, PartitionListener, Source, TopicPartition
 from pipeline.kafka.errors import AbortNeeded
 from pipeline.model.batcher import Batcher
-from pipeline.model.inference import Answers, Classified, Classifier, Failed, Probabilities, TooFewInputs
+from pipeline.model.contract import Answers, Classified, Classifier, Failed, Probabilities, TooFewInputs
 from pipeline.settings import Settings
 from pipeline.telemetry.clock import AttendedClock, monotonic_ms
 from pipeline.telemetry.health import Health

@@ -19,7 +19,7 @@ from pipeline.join.lane import Lane
 from pipeline.join.moment import Window
 from pipeline.join.outcomes import Record
 from pipeline.kafka.contract import Message, Output
-from pipeline.model.bundle import Manifest
+from pipeline.model.manifest import Manifest
 from pipeline.settings import Settings
 from pipeline.telemetry.clock import wall_ms
 from pipeline.telemetry.tracing import PassedOn, Tracer

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.model import gpu
-from pipeline.model.bundle import SHIPPED, Bundle, load_bundle
+from pipeline.model.bundle import Bundle, load_bundle
+from pipeline.model.config import PRESETS
 from pipeline.model.errors import BrokenBundle
-from pipeline.model.network import PRESETS
+from pipeline.model.manifest import SHIPPED
 from pipeline.model.runtime import Runtime
 from pipeline.model.speed import Speed, known_peak, measure, random_bundle
 from pipeline.settings import Settings
@@ -27,7 +28,7 @@ def run(settings: Settings, preset: str | None, batches: list[int], seconds: flo
         device=serving.device,
         half_precision=serving.half_precision,
         batch_size=max(batches),
-        threads=serving.threads,
+        threads=serving.workers,
         compile_network=settings.optimization.enable_model_compilation,
     )
     card = gpu.name(runtime.device) if runtime.device.type == "cuda" else None

@@ -17,7 +17,8 @@ from pipeline.digits.data import Material, split_material
 from pipeline.digits.evaluation import Report, evaluate
 from pipeline.digits.training import Recipe, Step, Trained, train
 from pipeline.digits.voices import Split
-from pipeline.model.bundle import SHIPPED, Bundle, Manifest, load_bundle, save_bundle
+from pipeline.model.bundle import Bundle, load_bundle, save_bundle
+from pipeline.model.manifest import SHIPPED, Manifest
 from pipeline.model.samples import SUBSETS
 
 _out = Console()

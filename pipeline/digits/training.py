@@ -20,8 +20,9 @@ from pipeline.digits.protocol import Batch, Protocol
 from pipeline.digits.speech_corruption import make_babble
 from pipeline.digits.speech_variation import vary_speech
 from pipeline.digits.voices import TRAIN_SHARES, VALIDATION_SHARES, Split
+from pipeline.model.config import PRESETS
 from pipeline.model.features import Features, InputFeatures
-from pipeline.model.network import PRESETS, FusionNetwork, Output
+from pipeline.model.network import FusionNetwork, Output
 from pipeline.model.specs import InputSpecs
 
 SUBSET_WEIGHTS = (0.0, 0.20, 0.10, 0.11, 0.10, 0.11, 0.10, 0.28)

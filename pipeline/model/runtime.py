@@ -1,23 +1,22 @@
 """Answers batches of samples with calibrated probabilities, on a CPU or a GPU."""
 
 import gc
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipeline.model.buffers import WrongShape
 from pipeline.model.bundle import Bundle
+from pipeline.model.contract import Probabilities
+from pipeline.model.cores import cores
 from pipeline.model.cuda import CudaEngine
 from pipeline.model.engines import CpuEngine, Engine, Flight, Logits
 from pipeline.model.errors import DeviceUnavailable, InferenceFailed
 from pipeline.model.samples import Sample
 from pipeline.telemetry.logs import logger
 
-Probabilities = npt.NDArray[np.float32]
 _log = logger(__name__)
 
 
@@ -189,37 +188,6 @@ class Runtime:
             half_precision=self.precision == "float16",
             compile_network=self._compile_network,
         )
-
-
-def isolate(
-    predict: Callable[[Sequence[Sample]], Probabilities],
-    samples: Sequence[Sample],
-    asked: Callable[[], Probabilities] | None = None,
-) -> list[Probabilities | InferenceFailed]:
-    """Answers what can be answered: halves a failing batch until the culprit is alone.
-
-    Args:
-        predict: Answers samples.
-        samples: The batch.
-        asked: Returns the answer to the whole batch, or raises, if that was asked for already.
-
-    Returns:
-        For each sample its probabilities, float32 [classes], or why the model cannot answer it.
-    """
-    if not samples:
-        return []
-    try:
-        return list(asked() if asked else predict(samples))
-    except InferenceFailed as failure:
-        if len(samples) == 1:
-            return [failure]
-    middle = len(samples) // 2
-    return isolate(predict, samples[:middle]) + isolate(predict, samples[middle:])
-
-
-def cores() -> int:
-    """Returns how many cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device(name: str) -> torch.device:

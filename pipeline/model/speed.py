@@ -15,8 +15,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.model.bundle import Bundle, load_bundle
+from pipeline.model.config import PRESETS
 from pipeline.model.cuda import SLOTS
-from pipeline.model.network import PRESETS, FusionNetwork
+from pipeline.model.network import FusionNetwork
 from pipeline.model.runtime import Pending, Runtime
 from pipeline.model.samples import Sample
 from pipeline.model.specs import InputSpecs

@@ -165,8 +165,8 @@ class ServingSettings(Section):
     """Seconds that one batch may take before the process ends itself, with its stacks."""
     max_wait_ms: Milliseconds = 5
     """How long the oldest sample waits for a batch to fill."""
-    threads: Count | None = None
-    """CPU threads of the model; without it as many as there are cores."""
+    workers: Count | None = None
+    """Processes that decode media and run the model on a CPU; without it one for each core, at most eight."""
 
 
 class OptimizationSettings(Section):

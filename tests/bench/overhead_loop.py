@@ -19,7 +19,7 @@ from consumers.fusion import FusionConsumer
 from consumers.outputs import Moment
 from consumers.vitals import Vitals
 from pipeline.events.records import Reason
-from pipeline.model.inference import Probabilities
+from pipeline.model.contract import Probabilities
 from pipeline.settings import load
 from pipeline.telemetry import logs
 from pipeline.telemetry.health import Health

@@ -13,8 +13,8 @@ from consumers.outputs import OutputBuilder
 from pipeline.events.codec import Codec
 from pipeline.events.records import Modality
 from pipeline.join.inspection import Inspector
-from pipeline.model.bundle import SHIPPED, load_bundle
-from pipeline.model.inference import Answers, Request
+from pipeline.model.contract import Answers, Request
+from pipeline.model.manifest import SHIPPED, read_manifest
 from pipeline.settings import Settings, load
 from pipeline.telemetry import logs
 from pipeline.telemetry.tracing import Tracer, tracer
@@ -72,7 +72,7 @@ class MeanOfBytes:
 
 def stub_consumer(settings: Settings, spans: Tracer) -> FusionConsumer:
     """Returns the consumer as shipped, but for its model."""
-    manifest = load_bundle(settings.serving.model_path or SHIPPED).manifest
+    manifest = read_manifest(settings.serving.model_path or SHIPPED)
     codec = Codec()
     partitions = settings.topics.partitions
     inspector = Inspector(codec, partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes)

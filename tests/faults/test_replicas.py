@@ -114,7 +114,7 @@ def test_scaled_up_and_down_again(scenario: NewScenario) -> None:
 
 def test_rebalance_while_a_slow_batch_is_in_the_model(scenario: NewScenario) -> None:
     here = scenario()
-    slow = here.replica("a", **{SLOW: "4"})
+    slow = here.replica("a", **{SLOW: "8"})
     here.publish_some(100)
     await_said(slow, BUSY)
     here.note("start of b while a batch of a is in the model")

@@ -9,10 +9,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipeline.digits.replay import triples
 from pipeline.model.bundle import Bundle, load_bundle
+from pipeline.model.config import PRESETS
 from pipeline.model.errors import InferenceFailed
-from pipeline.model.network import PRESETS, FusionNetwork
-from pipeline.model.runtime import Runtime, isolate
+from pipeline.model.network import FusionNetwork
+from pipeline.model.runtime import Runtime
 from pipeline.model.samples import Sample
+from pipeline.model.verdicts import isolate
 from tests.unit.model.conftest import random_inputs, random_samples
 
 pytestmark = pytest.mark.gpu

@@ -1,5 +1,7 @@
 """Fusion replicas as processes on the real Kafka, killed and restarted; the audit is the judge."""
 
+import json
+import os
 import random
 import signal
 import subprocess
@@ -15,7 +17,7 @@ from pipeline.kafka.auditing import AuditReport, run_audit
 from pipeline.kafka.errors import Retriable
 from tests.support.events import encoded
 from tests.support.replica import HANGS, OPEN
-from tests.support.world import WAIT_S, World
+from tests.support.world import WAIT_S, World, await_true
 
 pytestmark = pytest.mark.stack
 
@@ -100,6 +102,23 @@ def assert_alive_for(process: subprocess.Popen[str], seconds: float) -> None:
     """Waits for a random moment: the one thing here that is about time itself."""
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=seconds)
+
+
+def test_a_process_of_the_model_is_killed(world: World) -> None:
+    world.sections["serving"]["workers"] = 2
+    records = world.publish(300)
+    killed = world.start("pipeline.cli", "a", "run", "fusion")
+    await_true("the model is warm", lambda: "model warm" in world.log("a"))
+    lines = [json.loads(line) for line in world.log("a").splitlines()]
+    (pids,) = [line["pids"] for line in lines if "pids" in line]
+    os.kill(pids[0], signal.SIGKILL)
+    assert killed.wait(timeout=WAIT_S) == 1
+    assert "serving.workers" in world.log("a").splitlines()[-1]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[1], 0)
+    started = world.start("pipeline.cli", "a", "run", "fusion")
+    settled(world, records)
+    assert stopped(started) == 0
 
 
 def test_poison_ends_as_dead_letters_and_harms_nobody(world: World) -> None:

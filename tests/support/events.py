@@ -18,8 +18,8 @@ from pipeline.events.records import (
     SpeechEncoding,
     SpeechEvent,
 )
+from pipeline.model.contract import Probabilities
 from pipeline.model.errors import InferenceFailed
-from pipeline.model.inference import Probabilities
 from pipeline.model.samples import Sample
 
 LABELS = tuple("0123456789")

@@ -13,11 +13,14 @@ from pipeline.join.inspection import Inspector
 from pipeline.join.lane import Lane
 from pipeline.kafka.committer import Committer
 from pipeline.kafka.contract import PartitionListener, Source
-from pipeline.model.bundle import Manifest
-from pipeline.model.inference import Inference, Predictor, media_decoder
-from pipeline.model.network import PRESETS
+from pipeline.model.config import PRESETS
+from pipeline.model.contract import Predictor
+from pipeline.model.inference import Inference
+from pipeline.model.manifest import Manifest
 from pipeline.model.samples import SUBSETS
 from pipeline.model.specs import InputSpecs
+from pipeline.model.threads import InThreads
+from pipeline.model.verdicts import SampleDecoder, media_decoder
 from pipeline.settings import JoinSettings, ServingSettings, Settings, TopicSettings
 from pipeline.telemetry.health import Health
 from tests.support.events import CODEC, LABELS, StubPredictor, encoded
@@ -109,14 +112,8 @@ def replica(
         parts.append((source, beside.committer(MemorySink(broker))))
         return parts[0]
 
-    inference = beside.inference(
-        predictor or StubPredictor(),
-        media_decoder(CODEC, MANIFEST.specs),
-        settings.join.min_modalities,
-        2,
-        1,
-        request_timeout_s=60,
-    )
+    decoder = SampleDecoder(media_decoder(CODEC, MANIFEST.specs), settings.join.min_modalities)
+    inference = beside.inference(InThreads(predictor or StubPredictor(), decoder, 1, request_timeout_s=60), 2)
     inspector = Inspector(CODEC, broker.partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes)
     outputs = OutputBuilder(CODEC, settings, MANIFEST)
     consumer = FusionConsumer(settings, inspector, inference, outputs, connect, health)

@@ -21,15 +21,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-import torch
-
 from consumers.assembly import fusion_consumer
 from pipeline.kafka.contract import Transaction
 from pipeline.kafka.sink import KafkaSink
+from pipeline.model.contract import Predictor, Probabilities
 from pipeline.model.engines import CpuEngine, Logits
-from pipeline.model.inference import Predictor, Probabilities
 from pipeline.model.samples import Sample
-from pipeline.settings import load
+from pipeline.settings import Settings, load
 from pipeline.telemetry import logs
 from pipeline.telemetry.health import Health
 from pipeline.telemetry.serving import serve
@@ -106,8 +104,12 @@ def is_silent(sample: Sample) -> bool:
     return speech is not None and image is not None and not speech.any() and bool(image.any())
 
 
-def run_out_of_memory_on_silence() -> None:
-    """Makes PyTorch's CPU engine fail as an allocator would."""
+def short_of_memory(settings: Settings) -> Predictor:
+    """Returns the shipped model in this process, with an engine that fails at silence as an allocator would."""
+    import torch  # noqa: PLC0415  (takes seconds, and only this needs it)
+
+    from consumers.runtime import warm_runtime  # noqa: PLC0415
+
     real_logits = CpuEngine.logits
 
     def logits(engine: CpuEngine, samples: Sequence[Sample]) -> Logits:
@@ -116,16 +118,16 @@ def run_out_of_memory_on_silence() -> None:
         return real_logits(engine, samples)
 
     setattr(CpuEngine, "logits", logits)  # noqa: B010  (for this process only)
+    return warm_runtime(settings)
 
 
-def predictor() -> Predictor | None:
-    """Returns the stand-in that the environment asks for; none for the shipped model."""
+def predictor(settings: Settings) -> Predictor:
+    """Returns the stand-in that the environment asks for."""
     if seconds := os.environ.get(SLOW):
         return SlowPredictor(float(seconds))
     match os.environ.get(FAILS):
         case "memory":
-            run_out_of_memory_on_silence()
-            return None
+            return short_of_memory(settings)
         case "raise":
             return StubPredictor(lambda samples: any(map(is_silent, samples)))
     return StubPredictor()
@@ -152,7 +154,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     health = Health()
     logs.logger(__name__).info("starting", metrics_port=serve(settings.monitoring, health))
-    fusion_consumer(settings, predictor(), health).run(stop)
+    fusion_consumer(settings, predictor(settings), health).run(stop)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class World:
             },
             "topics": {"prefix": f"{self.name}.", "partitions": partitions},
             "join": dict(timing),
-            "serving": {"device": "cpu", "threads": 1},
+            "serving": {"device": "cpu", "workers": 1},
         }
         self.settings: Settings = load(None, self.sections).settings
         self._logs = logs

@@ -33,14 +33,13 @@ SPEECH, IMAGE, SENSOR = Modality
 def test_stopping_finishes_what_is_in_flight(broker: MemoryBroker) -> None:
     for number in range(10):
         publish(broker, b"k%d" % number, SPEECH, IMAGE, SENSOR)
-    one = replica(broker)
     stop = threading.Event()
 
     def stop_when_read(samples: Sequence[Sample]) -> bool:
         stop.set()
         return False
 
-    one.inference._predictor = StubPredictor(stop_when_read)
+    one = replica(broker, StubPredictor(stop_when_read))
     one.consumer.run(stop)
     lane = Lane(JoinRules(1, 0, 1), dict.fromkeys(Modality, Position.at(0)))
     assert accounted(broker) == expected(broker)

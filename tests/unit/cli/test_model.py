@@ -13,8 +13,9 @@ from pipeline.digits.clips import LABELS
 from pipeline.digits.errors import MissingMaterial
 from pipeline.digits.training import Recipe
 from pipeline.model.bundle import save_bundle
+from pipeline.model.config import PRESETS
 from pipeline.model.errors import BrokenBundle
-from pipeline.model.network import PRESETS, FusionNetwork
+from pipeline.model.network import FusionNetwork
 from pipeline.model.specs import InputSpecs
 
 

@@ -10,7 +10,8 @@ from pipeline.digits.clips import LABELS
 from pipeline.digits.data import Material
 from pipeline.digits.evaluation import Bar, Report, SubsetFigures, as_recorded, evaluate
 from pipeline.model.bundle import Bundle, load_bundle, save_bundle
-from pipeline.model.network import PRESETS, FusionNetwork
+from pipeline.model.config import PRESETS
+from pipeline.model.network import FusionNetwork
 from pipeline.model.specs import InputSpecs
 
 FAMILIES = ["kokoro/a", "espeak/b", "flite/c", "pico/d", "piper/e", "festival/f"]

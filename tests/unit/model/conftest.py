@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.model.bundle import Bundle, Manifest, load_bundle, save_bundle
-from pipeline.model.network import PRESETS, FusionNetwork
+from pipeline.model.bundle import Bundle, load_bundle, save_bundle
+from pipeline.model.config import PRESETS
+from pipeline.model.manifest import Manifest
+from pipeline.model.network import FusionNetwork
 from pipeline.model.samples import Sample
 from pipeline.model.specs import InputSpecs
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline.model.bundle import MANIFEST, WEIGHTS, load_bundle
+from pipeline.model.bundle import WEIGHTS, load_bundle
+from pipeline.model.config import PRESETS
 from pipeline.model.errors import BrokenBundle
-from pipeline.model.network import PRESETS, FusionNetwork
+from pipeline.model.manifest import MANIFEST
+from pipeline.model.network import FusionNetwork
 from pipeline.model.specs import ImageSpec, InputSpecs, SensorSpec, SpeechSpec
 from tests.unit.model.conftest import LABELS, random_inputs, save
 

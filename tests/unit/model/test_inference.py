@@ -12,10 +12,12 @@ import structlog
 from pipeline.events.errors import Invalid, Undecodable
 from pipeline.events.records import Modality
 from pipeline.join.outcomes import Record
-from pipeline.model.inference import Classified, Failed, Inference, Predictor, TooFewInputs, media_decoder
+from pipeline.model.contract import Classified, Failed, Predictor, TooFewInputs
+from pipeline.model.inference import Inference
 from pipeline.model.samples import Sample
 from pipeline.model.specs import InputSpecs
-from pipeline.model.watched import WatchedPredictor
+from pipeline.model.threads import InThreads
+from pipeline.model.verdicts import Decode, SampleDecoder, media_decoder
 from tests.support.events import CODEC, StubPredictor, encoded
 
 Answer = Classified | Failed | TooFewInputs
@@ -40,8 +42,9 @@ def asked(name: str | int, *modalities: Modality, broken: Modality | None = None
     )
 
 
-def started(predictor: Predictor, in_flight: int = 2) -> Inference:
-    return Inference(predictor, media_decoder(CODEC, InputSpecs()), 2, in_flight, 2, WAIT_S)
+def started(predictor: Predictor, in_flight: int = 2, decode: Decode | None = None, *, log: bool = False) -> Inference:
+    decoder = SampleDecoder(decode or media_decoder(CODEC, InputSpecs()), 2)
+    return Inference(InThreads(predictor, decoder, 2, WAIT_S), in_flight, log=log)
 
 
 def answers(inference: Inference, count: int) -> dict[str | int, Answer]:
@@ -86,7 +89,7 @@ def refuses_broken(_modality: Modality, value: bytes) -> npt.NDArray[np.int16]:
 
 
 def test_a_refused_input_leaves_the_others() -> None:
-    inference = Inference(StubPredictor(), refuses_broken, 2, 2, 1, WAIT_S)
+    inference = started(StubPredictor(), decode=refuses_broken)
     inference.submit([asked("a", SPEECH, SENSOR, broken=IMAGE), asked("b", SPEECH, broken=IMAGE)])
     got = answers(inference, 2)
     inference.close()
@@ -146,7 +149,7 @@ def test_requests_are_logged_without_their_contents() -> None:
     def without_picture(samples: Sequence[Sample]) -> bool:
         return any(sample.image is None for sample in samples)
 
-    inference = started(WatchedPredictor(StubPredictor(without_picture), log=True))
+    inference = started(StubPredictor(without_picture), log=True)
     with structlog.testing.capture_logs() as lines:
         inference.submit([asked("a", *Modality)])
         inference.submit([asked("b", SPEECH, SENSOR)])
@@ -156,4 +159,5 @@ def test_requests_are_logged_without_their_contents() -> None:
         ("batch answered", 1, 1),
         ("batch failed", 1, 0),
     ]
-    assert all(set(line) <= {"event", "samples", "complete", "ms", "problem", "log_level", "module"} for line in lines)
+    known = {"event", "samples", "complete", "ms", "failed", "problem", "log_level", "module"}
+    assert all(set(line) <= known for line in lines)

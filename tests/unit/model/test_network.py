@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pipeline.model.config import PRESETS, StemConfig
 from pipeline.model.layer import Layer
-from pipeline.model.network import PRESETS, FusionNetwork, FusionTransformer, StemConfig, token_counts
+from pipeline.model.network import FusionNetwork, FusionTransformer, token_counts
 from pipeline.model.specs import ImageSpec, InputSpecs, SensorSpec
 from pipeline.model.speed import counting_flops
 from tests.unit.model.conftest import Inputs, random_inputs

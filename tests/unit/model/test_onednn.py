@@ -7,9 +7,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from pipeline.model import onednn
 from pipeline.model.bundle import Bundle
+from pipeline.model.config import PRESETS
 from pipeline.model.engines import CpuEngine
 from pipeline.model.layer import Layer
-from pipeline.model.network import PRESETS, FusionNetwork
+from pipeline.model.network import FusionNetwork
 from pipeline.model.specs import InputSpecs
 from tests.unit.model.conftest import random_inputs
 from tests.unit.model.test_network import SUBSETS, subset

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from pipeline.model.bundle import Bundle
+from pipeline.model.contract import Probabilities
 from pipeline.model.cuda import graph_sizes
 from pipeline.model.engines import CpuEngine, Logits
 from pipeline.model.errors import DeviceUnavailable, InferenceFailed
 from pipeline.model.network import FusionNetwork
-from pipeline.model.runtime import Probabilities, Runtime, choose_device, isolate
+from pipeline.model.runtime import Runtime, choose_device
 from pipeline.model.samples import Sample
+from pipeline.model.verdicts import isolate
 from tests.unit.model.conftest import random_samples
 
 

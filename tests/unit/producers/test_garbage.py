@@ -7,8 +7,8 @@ from pipeline.events.errors import RecordError
 from pipeline.events.records import ImageEncoding, Modality, Reason, SpeechEncoding
 from pipeline.join.inspection import Inspector
 from pipeline.kafka.contract import Delivery, TopicPartition
-from pipeline.model.inference import media_decoder
 from pipeline.model.specs import InputSpecs
+from pipeline.model.verdicts import media_decoder
 from producers import image, sensor, speech
 from producers.garbage import KINDS, Kind, Moment
 from tests.unit.producers.triples import made_up
