@@ -6,6 +6,7 @@ thread of its own, and hand their results back.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence, Sized
+from contextlib import closing
 from itertools import chain, compress
 
 import numpy as np
@@ -61,15 +62,11 @@ class FusionConsumer(PartitionListener):
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set, then finishes what is in flight and commits it."""
         collect_garbage_rarely()
-        try:
+        with closing(self._inference), closing(self._ledger), closing(self._source):  # the last one first
             while not stop.is_set():
                 self._attempt(self.step)
             _log.info("finishing what is in flight")
             self._attempt(self._finish)
-        finally:
-            self._source.close()
-            self._ledger.close()
-            self._inference.close()
 
     def step(self) -> None:
         """Takes everything one step further. Raises AbortNeeded or Fatal."""

@@ -51,7 +51,7 @@ def _environment(addresses: StackAddresses) -> dict[str, str]:
         "TRIMODAL_ELASTICSEARCH__URL": addresses.elasticsearch_url,
         "TRIMODAL_JOIN__WINDOW_MS": "4000",
         "TRIMODAL_JOIN__OUT_OF_ORDER_MS": "1000",
-        "TRIMODAL_SERVING__THREADS": "1",
+        "TRIMODAL_SERVING__WORKERS": "1",
     }
 
 

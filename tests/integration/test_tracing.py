@@ -37,7 +37,7 @@ def collector() -> Iterator[Collector]:
 @contextmanager
 def programs(place: Workplace, logs: Path, **monitoring: str) -> Iterator[None]:
     """Runs the fusion program and the indexer; both end well when they are told to."""
-    environment = {**os.environ, **place.environment(), "TRIMODAL_SERVING__THREADS": "1"}
+    environment = {**os.environ, **place.environment(), "TRIMODAL_SERVING__WORKERS": "1"}
     environment |= {f"TRIMODAL_MONITORING__{name.upper()}": value for name, value in monitoring.items()}
     running = {}
     try:
