@@ -16,7 +16,6 @@ from typing import NamedTuple
 from pipeline.events.records import Modality
 from pipeline.model.contract import Predictor, Request
 from pipeline.model.errors import DeviceUnavailable
-from pipeline.model.heap import keep_freed_memory
 from pipeline.model.verdicts import Judged, SampleDecoder, isolate, judged, samples_of
 from pipeline.telemetry.watchdog import Watchdog
 
@@ -125,7 +124,6 @@ def _begin(start: Callable[[], Worker], ready: Barrier, lifeline: Connection) ->
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     threading.Thread(target=_end_with, args=(lifeline,), name="lifeline", daemon=True).start()
-    keep_freed_memory()
     _Process.start, _Process.ready = start, ready
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -85,12 +84,11 @@ def measure(program: Program, settings: Settings, triples: int, limit_s: float, 
     with Watcher(settings) as watcher, ExitStack() as stack:
         processes = [stack.enter_context(_Process(program, settled, number)) for number in range(replicas)]
         done = watcher.wait(triples, limit_s, lambda: all(process.has_ended() for process in processes))
-        usages = [process.end() for process in processes]
+        cpu_s = sum(process.end() for process in processes)
     if done is None:
         tail = processes[0].err.read_text(encoding="utf-8", errors="replace")[-2_000:]
         raise RuntimeError(f"{program.name} has not committed {triples} predictions within {limit_s:.0f} s:\n{tail}")
     first = min(process.first() for process in processes)
-    cpu_s = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     return Measured(done - first, cpu_s, max(process.peak_mb for process in processes))
 
 
@@ -104,6 +102,29 @@ def peak_mb(pid: int | str) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) // 1_024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
+def descendants(pid: int) -> list[int]:
+    """Returns the processes that a running one has started, and that those have."""
+    parents = {int(stat.parent.name): int(_fields(stat)[1]) for stat in Path("/proc").glob("[0-9]*/stat")}
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found[1:]
+
+
+def processor_s(pid: int) -> float:
+    """Returns the processor time that a running process has had, its ended children's included; 0 if it has ended."""
+    ticks = _fields(Path(f"/proc/{pid}/stat"))[11:15]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+def _fields(stat: Path) -> list[str]:
+    """Returns what Linux says of a process, from its state on; zeros if it has ended (proc_pid_stat(5))."""
+    try:
+        return stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ["0"] * 50
 
 
 class _Process:
@@ -137,9 +158,12 @@ class _Process:
         said = [json.loads(line)["first"] for line in lines if line.startswith('{"first"')]
         return float(min(said, default=float("inf")))
 
-    def end(self) -> resource.struct_rusage:
+    def end(self) -> float:
+        """Ends it; returns the processor time of it and of what it has started."""
         deadline = time.monotonic() + STOP_S
+        others_s = 0.0
         if not self.has_ended():
+            others_s = sum(map(processor_s, descendants(self._process.pid)))
             self._process.terminate()
         while not self.has_ended():
             if time.monotonic() > deadline:
@@ -147,4 +171,4 @@ class _Process:
             time.sleep(0.02)
         _, status, usage = os.wait4(self._process.pid, 0)
         self._process.returncode = os.waitstatus_to_exitcode(status)
-        return usage
+        return usage.ru_utime + usage.ru_stime + others_s

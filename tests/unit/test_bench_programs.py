@@ -1,11 +1,12 @@
 """How a benchmark's processes are measured."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.bench import programs
-from tests.bench.programs import Program, _Process, peak_mb
+from tests.bench.programs import Program, _Process, peak_mb, processor_s
 
 LARGE_MB = 200
 
@@ -20,3 +21,30 @@ def test_a_process_is_not_as_large_as_who_started_it(tmp_path: Path, monkeypatch
     assert process.has_ended()
     assert peak_mb(process._process.pid) == 0
     del large
+
+
+BUSY = """
+import multiprocessing, sys, time
+from concurrent.futures import ProcessPoolExecutor
+
+def spin(seconds):
+    while time.process_time() < seconds:
+        pass
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as pool:
+        pool.submit(spin, 0.5).result()
+        print("done", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_the_time_of_what_a_process_has_started_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "LOGS", tmp_path)
+    (tmp_path / "busy.py").write_text(BUSY)
+    with _Process(Program("busy", [sys.executable, str(tmp_path / "busy.py")]), {}, 0) as process:
+        while not process.out.read_text():
+            assert not process.has_ended()
+        alone_s = processor_s(process._process.pid)
+        assert process.end() > alone_s + 0.5
+    assert processor_s(process._process.pid) == 0
