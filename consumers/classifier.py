@@ -76,8 +76,8 @@ def _decoder(settings: Settings, records: Codec, specs: InputSpecs) -> SampleDec
 
 
 def _inference(settings: Settings, model: Model) -> Inference:
-    serving, monitoring = settings.serving, settings.monitoring
-    return Inference(model, serving.max_concurrent_requests, log=monitoring.enable_request_logging)
+    in_flight, log = settings.serving.max_concurrent_requests, settings.monitoring.enable_request_logging
+    return Inference(model, in_flight, settings.serving.request_timeout * (in_flight + 1), log=log)
 
 
 def _has_driver() -> bool:

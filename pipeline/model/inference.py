@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.model.contract import Answers, Request
-from pipeline.model.errors import InferenceFailed
+from pipeline.model.errors import DeviceUnavailable, InferenceFailed
 from pipeline.model.processes import translated
 from pipeline.model.verdicts import Judged, answers
 from pipeline.telemetry import metrics
@@ -44,11 +44,13 @@ class Inference:
     Args:
         model: what answers.
         in_flight: batches between `submit` and `results`.
+        timeout_s: how long a batch may take, with those before it. Longer than the model's own watchdog waits, which
+            says more; but what stands still watches nothing.
         log: whether to write a line for each part of a batch.
     """
 
-    def __init__(self, model: Model, in_flight: int, *, log: bool = False) -> None:
-        self._model, self._in_flight, self._log = model, in_flight, log
+    def __init__(self, model: Model, in_flight: int, timeout_s: float, *, log: bool = False) -> None:
+        self._model, self._in_flight, self._timeout_s, self._log = model, in_flight, timeout_s, log
         self._batches: deque[_Batch] = deque()
 
     def __len__(self) -> int:
@@ -76,6 +78,8 @@ class Inference:
         answered: list[Answers] = []
         while self._batches and self._batches[0].is_done:
             answered.append(self._concluded(self._batches.popleft()))
+        if self._batches and time.monotonic() - self._batches[0].since_s > self._timeout_s:
+            raise DeviceUnavailable(f"The model has not answered a batch for {self._timeout_s:.0f} s: start again.")
         return answered
 
     def discard(self) -> None:

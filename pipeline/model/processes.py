@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from threading import BrokenBarrierError
@@ -72,6 +72,7 @@ class InProcesses:
         context.set_forkserver_preload(list(preload))
         theirs, self._lifeline = context.Pipe(duplex=False)
         self._count = count
+        self.pids: Sequence[int] = ()
         given = (start, context.Barrier(count), theirs)
         self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=given)
         with _held_back(_SIGNALS):  # until the processes ignore them
@@ -91,12 +92,18 @@ class InProcesses:
     def close(self) -> None:
         """Ends the processes; waits at most two seconds for what is on its way."""
         # A pool of which a process has ended waits for the others, which do not listen to its SIGTERM.
-        cut = threading.Timer(_CLOSE_S, self._lifeline.close)
+        cut = threading.Timer(_CLOSE_S, self._kill)
         cut.start()
         self._pool.shutdown()
         cut.cancel()
         cut.join()
         self._lifeline.close()
+
+    def _kill(self) -> None:
+        self._lifeline.close()
+        for pid in self.pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager

@@ -95,7 +95,10 @@ LATENCY = BatchHistogram(TABLE[-1].name, TABLE[-1].meaning, TABLE[-1].labels, _S
 # The model.
 BATCH_SIZE = _histogram("trimodal_batch_size", "samples", "Samples in a batch handed to the model.", _SIZES)
 MODEL_SECONDS = _histogram(
-    "trimodal_model_seconds", "seconds", "From a batch's start in the model to its answer; batches overlap.", _SECONDS
+    "trimodal_model_seconds",
+    "seconds",
+    "From the start of a batch, or of a worker's part of it, in the model to its answer; they overlap.",
+    _SECONDS,
 )
 QUEUE_WAIT = _histogram(
     "trimodal_queue_wait_seconds",

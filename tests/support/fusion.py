@@ -113,7 +113,7 @@ def replica(
         return parts[0]
 
     decoder = SampleDecoder(media_decoder(CODEC, MANIFEST.specs), settings.join.min_modalities)
-    inference = beside.inference(InThreads(predictor or StubPredictor(), decoder, 1, request_timeout_s=60), 2)
+    inference = beside.inference(InThreads(predictor or StubPredictor(), decoder, 1, request_timeout_s=60), 2, 180)
     inspector = Inspector(CODEC, broker.partitions, settings.join.max_skew_ms, settings.topics.max_record_bytes)
     outputs = OutputBuilder(CODEC, settings, MANIFEST)
     consumer = FusionConsumer(settings, inspector, inference, outputs, connect, health)

@@ -44,7 +44,7 @@ def asked(name: str | int, *modalities: Modality, broken: Modality | None = None
 
 def started(predictor: Predictor, in_flight: int = 2, decode: Decode | None = None, *, log: bool = False) -> Inference:
     decoder = SampleDecoder(decode or media_decoder(CODEC, InputSpecs()), 2)
-    return Inference(InThreads(predictor, decoder, 2, WAIT_S), in_flight, log=log)
+    return Inference(InThreads(predictor, decoder, 2, WAIT_S), in_flight, WAIT_S, log=log)
 
 
 def answers(inference: Inference, count: int) -> dict[str | int, Answer]:

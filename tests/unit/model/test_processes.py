@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def model() -> Iterator[InProcesses]:
     one.close()
 
 
-def await_end(pids: list[int]) -> None:
+def await_end(pids: Sequence[int]) -> None:
     """Waits until none of these processes is there."""
     deadline = time.monotonic() + WAIT_S
     while left := [pid for pid in pids if is_alive(pid)]:
@@ -47,7 +47,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_a_batch_is_split_among_the_processes_and_comes_back_in_order(model: InProcesses) -> None:
-    inference = Inference(model, 2)
+    inference = Inference(model, 2, WAIT_S)
     assert len(set(model.pids)) == 2
     requests = [asked(number, *Modality) for number in range(40)]
     seen: set[float] = set()
@@ -63,7 +63,7 @@ def test_a_batch_is_split_among_the_processes_and_comes_back_in_order(model: InP
 
 
 def test_what_is_refused_or_fails_comes_back_with_its_reason(model: InProcesses) -> None:
-    inference = Inference(model, 2)
+    inference = Inference(model, 2, WAIT_S)
     inference.submit(
         [
             asked("whole", *Modality),
@@ -91,7 +91,7 @@ def test_how_long_it_waited_and_took_is_told(model: InProcesses) -> None:
         return [REGISTRY.get_sample_value(names[0]) or 0, REGISTRY.get_sample_value(names[1], {"queue": "model"}) or 0]
 
     before = told()
-    inference = Inference(model, 2)
+    inference = Inference(model, 2, WAIT_S)
     inference.submit([asked(0, *Modality)])
     answers(inference, 1)
     assert told() == [count + 1 for count in before]
@@ -101,7 +101,7 @@ def test_how_long_it_waited_and_took_is_told(model: InProcesses) -> None:
 def test_signals_are_left_to_the_consumer(model: InProcesses, number: signal.Signals) -> None:
     for pid in model.pids:
         os.kill(pid, number)
-    inference = Inference(model, 2)
+    inference = Inference(model, 2, WAIT_S)
     inference.submit([asked(0, *Modality)])
     assert isinstance(answers(inference, 1)[0], Classified)
     assert all(is_alive(pid) for pid in model.pids)
@@ -131,7 +131,7 @@ def ask(inference: Inference, until_s: float = 0.0) -> None:
 
 
 def test_when_a_process_is_killed_the_model_is_lost_and_the_others_end(model: InProcesses) -> None:
-    inference = Inference(model, 2)
+    inference = Inference(model, 2, WAIT_S)
     os.kill(model.pids[0], signal.SIGKILL)
     with pytest.raises(DeviceUnavailable, match=r"serving\.workers"):
         ask(inference, until_s=WAIT_S)
@@ -140,10 +140,21 @@ def test_when_a_process_is_killed_the_model_is_lost_and_the_others_end(model: In
 
 
 def test_the_watchdog_ends_a_process_that_hangs() -> None:
-    inference = Inference(InProcesses(workers.hanging, 1), 2)
+    inference = Inference(InProcesses(workers.hanging, 1), 2, WAIT_S)
     with pytest.raises(DeviceUnavailable):
         ask(inference)
     inference.close()
+
+
+def test_a_process_that_stands_still_is_given_up_and_killed() -> None:
+    model = InProcesses(workers.telling, 1)
+    inference = Inference(model, 2, 0.2)
+    os.kill(model.pids[0], signal.SIGSTOP)
+    inference.submit([asked(0, *Modality)])
+    with pytest.raises(DeviceUnavailable, match="not answered a batch"):
+        inference.results(0.3)
+    inference.close()
+    await_end(model.pids)
 
 
 def test_close_leaves_none() -> None:
