@@ -15,12 +15,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
 )
 
 from pipeline.kafka.clients import cluster, common
-from pipeline.kafka.errors import Fatal, translated, unanswered
+from pipeline.kafka.errors import Fatal, Retriable, translated, unanswered
 from pipeline.kafka.offsets import PROPAGATION_S, OffsetQueries
 from pipeline.kafka.topics import TopicPlan, TopicState, missing, planned, problems
 from pipeline.settings import OFFSET_METADATA_BYTES, KafkaSettings, TopicSettings
 
 _POLL_S = 0.05
+_ONE_BROKER_S = 3.0
 _BROKER_DEFAULT = -1
 
 
@@ -116,20 +117,19 @@ class TopicAdmin:
     def offset_metadata_bytes(self) -> int:
         """Returns what an offset map may have: the setting, or the least offset.metadata.max.bytes of all brokers.
 
-        Where we may not ask, it is Kafka's default.
+        Where we may not ask, it is Kafka's default. One that has just died is named by the others until its session
+        ends: they are asked again who is there.
         """
         if self._kafka.offset_metadata_bytes is not None:
             return self._kafka.offset_metadata_bytes
-        brokers = cluster(self._client, self._kafka, "brokers").brokers
-        answers: dict[str, Future[Any]] = {}
-        for number in brokers:  # the client takes one broker a call
-            asked = self._client.describe_configs(
-                [ConfigResource(ResourceType.BROKER, str(number))], request_timeout=self._timeout_s
-            )
-            answers |= {f"broker {resource.name}": answer for resource, answer in asked.items()}
-        found = self._done(answers, "describing", KafkaError.CLUSTER_AUTHORIZATION_FAILED)
-        limits = [int(entries["offset.metadata.max.bytes"].value) for entries in found.values()]
-        return min(limits, default=OFFSET_METADATA_BYTES)
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return min(self._map_limits(), default=OFFSET_METADATA_BYTES)
+            except Retriable:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_POLL_S)
 
     def delete(self) -> tuple[str, ...]:
         """Deletes our topics with all their records and returns their names."""
@@ -143,6 +143,17 @@ class TopicAdmin:
     @property
     def _names(self) -> list[str]:
         return [plan.name for plan in planned(self._topics)]
+
+    def _map_limits(self) -> list[int]:
+        """Returns what each broker allows, of those that tell us. Raises Retriable if one does not answer."""
+        answers: dict[str, Future[Any]] = {}
+        for number in cluster(self._client, self._kafka, "brokers").brokers:  # the client takes one broker a call
+            asked = self._client.describe_configs(
+                [ConfigResource(ResourceType.BROKER, str(number))], request_timeout=min(_ONE_BROKER_S, self._timeout_s)
+            )
+            answers |= {f"broker {resource.name}": answer for resource, answer in asked.items()}
+        found = self._done(answers, "describing", KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+        return [int(entries["offset.metadata.max.bytes"].value) for entries in found.values()]
 
     def _metadata(self) -> dict[str, Any]:
         """Returns the metadata of all topics that are usable."""

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from pipeline.kafka.admin import TopicAdmin
+from pipeline.settings import OFFSET_METADATA_BYTES
 from tests.faults.cluster import Cluster
 from tests.faults.conftest import NewScenario
 from tests.faults.scenario import Scenario
@@ -38,6 +40,16 @@ def test_broker_killed(role: Callable[[Cluster, Scenario], str], cluster: Cluste
             cluster.restart(broker)
     here.conclude()
     here.stop(*replicas)
+
+
+def test_limit_of_the_maps_is_asked_for_when_a_broker_has_just_died(cluster: Cluster, scenario: NewScenario) -> None:
+    here = scenario()
+    admin = TopicAdmin(here.settings.kafka, here.settings.topics)
+    try:
+        cluster.kill(cluster.brokers[0])  # the others still name it, until its session ends
+        assert admin.offset_metadata_bytes() == OFFSET_METADATA_BYTES
+    finally:
+        cluster.up()
 
 
 @pytest.mark.slow_faults

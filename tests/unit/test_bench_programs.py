@@ -23,19 +23,11 @@ def test_a_process_is_not_as_large_as_who_started_it(tmp_path: Path, monkeypatch
     del large
 
 
-BUSY = """
-import multiprocessing, sys, time
-from concurrent.futures import ProcessPoolExecutor
-
-def spin(seconds):
-    while time.process_time() < seconds:
-        pass
-
-if __name__ == "__main__":
-    with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as pool:
-        pool.submit(spin, 0.5).result()
-        print("done", flush=True)
-        time.sleep(60)
+SPIN = "import sys, time\nwhile time.process_time() < 0.5: pass\nprint('done', flush=True)\nsys.stdin.read()"
+BUSY = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {SPIN!r}], stdin=subprocess.PIPE)  # it ends with this process
+child.wait()
 """
 
 
