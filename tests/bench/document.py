@@ -115,7 +115,11 @@ def _memory() -> str:
         for record in _records("memory")
     ]  # fmt: skip
     columns = ("", "10,000 triples", "100,000 triples", "ratio")
-    note = "\nPeak memory of the consumer in front of a backlog.\n\n"
+    note = (
+        "\nPeak memory of the consumer in front of a backlog. The model has processes of its own, so most of this is "
+        "what the consumer holds of the topics: what was fetched ahead, payload that waits for its partners, and the "
+        "keys of one window. All three have their bounds, whatever the backlog.\n\n"
+    )
     return _section("Memory", note, _tabled("memory", columns, rows))
 
 

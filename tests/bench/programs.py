@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from pipeline.settings import Settings
 from tests.bench.broker import ROOT
 from tests.bench.watching import Watcher
@@ -104,27 +106,12 @@ def peak_mb(pid: int | str) -> int:
     return next((int(line.split()[1]) // 1_024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
-def descendants(pid: int) -> list[int]:
-    """Returns the processes that a running one has started, and that those have."""
-    parents = {int(stat.parent.name): int(_fields(stat)[1]) for stat in Path("/proc").glob("[0-9]*/stat")}
-    found = [pid]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found[1:]
-
-
 def processor_s(pid: int) -> float:
     """Returns the processor time that a running process has had, its ended children's included; 0 if it has ended."""
-    ticks = _fields(Path(f"/proc/{pid}/stat"))[11:15]
-    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-
-
-def _fields(stat: Path) -> list[str]:
-    """Returns what Linux says of a process, from its state on; zeros if it has ended (proc_pid_stat(5))."""
     try:
-        return stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ["0"] * 50
+        return sum(psutil.Process(pid).cpu_times()[:4])
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 class _Process:
@@ -163,7 +150,8 @@ class _Process:
         deadline = time.monotonic() + STOP_S
         others_s = 0.0
         if not self.has_ended():
-            others_s = sum(map(processor_s, descendants(self._process.pid)))
+            others = psutil.Process(self._process.pid).children(recursive=True)
+            others_s = sum(processor_s(other.pid) for other in others)
             self._process.terminate()
         while not self.has_ended():
             if time.monotonic() > deadline:
