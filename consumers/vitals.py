@@ -16,9 +16,12 @@ from pipeline.kafka.contract import Source
 from pipeline.telemetry import metrics
 from pipeline.telemetry.clock import wall_ms
 from pipeline.telemetry.health import Health
+from pipeline.telemetry.logs import logger
 
 EVERY_MS = 1_000
+LONG_WAIT_MS = 5_000
 _FRESH = attrgetter("fresh")
+_log = logger(__name__)
 
 
 class Vitals:
@@ -50,6 +53,7 @@ class Vitals:
         self._clock_ms = clock_ms
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._sampled_ms: int | None = None
+        self._without_lanes_ms = 0
         self._commits = CommitWatch(health, "Kafka or the model")
 
     # What flows.
@@ -95,8 +99,9 @@ class Vitals:
             metrics.note_outcomes(self._outcomes)
             self._outcomes.clear()
         if self._sampled_ms is None or now_ms - self._sampled_ms >= EVERY_MS:
-            self._sampled_ms = now_ms
+            since_ms, self._sampled_ms = self._sampled_ms or now_ms, now_ms
             self._sample()
+            self._note_assignment(now_ms - since_ms)
 
     def _sample(self) -> None:
         lanes, maps = self._lanes.held, self._lanes.maps.characters
@@ -114,7 +119,6 @@ class Vitals:
         metrics.OFFSET_MAP_RATIO.replace({(str(lane),): size / limit for lane, size in longest.items()})
         metrics.OFFSET_MAP_PEAK.set(self._lanes.maps.longest / limit)
         self._sample_lags()
-        self._note_assignment()
 
     def _sample_lags(self) -> None:
         now_ms, lanes = self._clock_ms(), self._lanes.held
@@ -133,8 +137,15 @@ class Vitals:
         )
         self._commits.look(self._committer.last_commit_s, f"{records:,} records wait" if records else None)
 
-    def _note_assignment(self) -> None:
-        numbers = sorted(self._lanes.held)
+    def _note_assignment(self, passed_ms: int) -> None:
+        """Says how things stand with the group, so long after the last time."""
+        before_ms, numbers = self._without_lanes_ms, sorted(self._lanes.held)
+        self._without_lanes_ms = 0 if self._lanes.is_assigned else before_ms + passed_ms
+        if before_ms < LONG_WAIT_MS <= self._without_lanes_ms:
+            _log.info(
+                "waiting for the group to hand out lanes",
+                hint="it waits for each other member, a stopped one too until its kafka.session_timeout_ms is over",
+            )
         if not self._lanes.is_assigned:
             self._health.note("assignment", "The group has not handed out the lanes yet.", ok=False)
         elif numbers:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 import pytest
+import structlog
 
 from consumers.commits import STUCK_S
 from consumers.vitals import EVERY_MS
@@ -66,6 +67,25 @@ def test_every_record_is_counted_by_topic_and_outcome(broker: MemoryBroker, fusi
         ("image", "INCOMPLETE"): 1,
         ("image", "UNDECODABLE"): 1,
     }
+
+
+def test_a_long_wait_for_lanes_is_told_once(fusion: Replica) -> None:
+    vitals, lanes = fusion.vitals, fusion.vitals._lanes
+    with structlog.testing.capture_logs() as lines:
+        for is_assigned, seconds in [
+            (True, 0),
+            (False, 9),
+            (False, 13),
+            (True, 14),
+            (False, 18),
+            (False, 30),
+            (False, 60),
+        ]:
+            lanes.is_assigned = is_assigned
+            vitals.watch(1_000_000 + seconds * 1_000)
+    told = [line for line in lines if line["event"] == "waiting for the group to hand out lanes"]
+    assert len(told) == 2
+    assert "kafka.session_timeout_ms" in told[0]["hint"]
 
 
 def test_latency_ends_with_the_commit(broker: MemoryBroker) -> None:

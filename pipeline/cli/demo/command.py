@@ -17,7 +17,11 @@ from pipeline.kafka.admin import TopicAdmin
 from pipeline.stack import LocalStack, find_directory, only_one, read_addresses
 
 FAULTS = {"missing": 0.05, "duplicates": 0.02, "garbage": 30, "shuffle_ms": 200}
-ENVIRONMENT = {"TRIMODAL_SERVING__WORKERS": "1", "TRIMODAL_MONITORING__LOG_FORMAT": "json"}
+ENVIRONMENT = {
+    "TRIMODAL_SERVING__WORKERS": "1",
+    "TRIMODAL_MONITORING__LOG_FORMAT": "json",
+    "TRIMODAL_KAFKA__SESSION_TIMEOUT_MS": "10000",  # who runs a replica afterwards waits so long for these at most
+}
 SHORT_WINDOWS = {"TRIMODAL_JOIN__WINDOW_MS": "4000", "TRIMODAL_JOIN__OUT_OF_ORDER_MS": "1000"}
 """They end the demo sooner. What is kept up is for people who type three commands to publish one key's events."""
 PICTURE = "board.png"
