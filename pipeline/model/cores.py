@@ -1,4 +1,4 @@
-"""The processors of this machine."""
+"""The processors of this machine, and how a batch is split among them."""
 
 import os
 from pathlib import Path
@@ -18,3 +18,8 @@ def cores(quota: Path = _CGROUP_QUOTA) -> int:
     except OSError:
         return count
     return count if allowed == "max" else max(1, min(count, round(int(allowed) / int(period))))
+
+
+def part_size(rows: int, ways: int, smallest: int) -> int:
+    """Returns how many rows of a batch go each way: as many each, but `smallest` where there are so many."""
+    return max(-(-rows // ways), min(rows, smallest))

@@ -13,6 +13,7 @@ from pipeline.model import onednn
 from pipeline.model.buffers import Buffers, allocate, fill
 from pipeline.model.bundle import Bundle
 from pipeline.model.compilation import compiled
+from pipeline.model.cores import part_size
 from pipeline.model.network import FusionNetwork
 from pipeline.model.samples import Sample
 
@@ -99,7 +100,7 @@ class CpuEngine:
             self._network(speech, image, sensor, None)
 
     def _part(self, rows: int) -> int:
-        return max(-(-rows // self._threads), min(rows, _SMALLEST_PART))
+        return part_size(rows, self._threads, _SMALLEST_PART)
 
     def _own_buffers(self) -> Buffers:
         if not hasattr(self._own, "buffers"):

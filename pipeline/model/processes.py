@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 from pipeline.events.records import Modality
 from pipeline.model.contract import Predictor, Request
+from pipeline.model.cores import part_size
 from pipeline.model.errors import DeviceUnavailable
 from pipeline.model.verdicts import Judged, SampleDecoder, isolate, judged, samples_of
 from pipeline.telemetry.watchdog import Watchdog
 
-_SMALLEST_PART = 8
+_SMALLEST_PART = 8  # requests; fewer are not worth another process
 _CLOSE_S = 2.0
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
@@ -85,7 +86,7 @@ class InProcesses:
 
     def submit(self, requests: Sequence[Request]) -> Sequence[Future[Judged]]:
         """Starts on a batch; returns its parts, in order."""
-        size = max(-(-len(requests) // self._count), min(len(requests), _SMALLEST_PART))
+        size = part_size(len(requests), self._count, _SMALLEST_PART)
         values = [[Value(record.modality, record.value) for record in request.records] for request in requests]
         return [self._pool.submit(_judge, values[start : start + size]) for start in range(0, len(values), size)]
 
