@@ -100,7 +100,7 @@ def _latency() -> str:
             cells.append(f"{found} ms, {_figure(times, '.1f')} x{_bar(times, bar, at_most=True)}")
         rows.append(cells)
     note = (
-        "\nFrom a triple handed to its publisher's client, which lingers for 5 ms as shipped, until a reader "
+        "\nFrom a triple handed to its publisher's client, which is set as the shipped one is, until a reader "
         "outside has the committed prediction, at a quarter of the saturated rate, beside the median of one bare "
         "transaction (64 records and the offsets).\n\n"
     )

@@ -19,9 +19,9 @@ from pipeline.events.records import Modality
 from tests.bench.backlog import event
 
 TICK_S = 0.001
-SHIPPED_LINGER_MS = (
-    5  # as of `pipeline.kafka.producer`; without it, thousands of requests a second are the broker's load
-)
+# As `pipeline.kafka.producer` has them, since they decide how many requests a second are the broker's load: the client
+# sends each partition's records in a request of its own, and only an idempotent one waits while five are unanswered.
+SHIPPED = {"acks": "all", "enable.idempotence": True, "compression.type": "lz4", "linger.ms": 5}
 _POOL = 32
 
 
@@ -41,10 +41,9 @@ def main(rate: float, sizes: Sequence[int]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     producer = Producer(
         {
+            **SHIPPED,
             "bootstrap.servers": os.environ["BENCH_SERVERS"],
             "partitioner": "murmur2_random",
-            "compression.type": "lz4",
-            "linger.ms": SHIPPED_LINGER_MS,
             "queue.buffering.max.messages": 1_000_000,
             "delivery.report.only.error": True,
         }
