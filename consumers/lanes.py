@@ -14,7 +14,7 @@ from pipeline.settings import Settings
 from pipeline.telemetry import metrics
 
 RELIEF = 0.8
-READ_AHEAD = 0.25
+READ_AHEAD = 0.125
 
 
 class Lanes:
@@ -23,7 +23,7 @@ class Lanes:
     Back-pressure: queues are bounded and nothing is dropped. A partition that runs more than `join.max_lead_ms`
     ahead of its lane's slowest is paused; so is one whose lane has an offset map above three quarters of the limit,
     whatever its lead, and the slowest too while the model has records of that lane, which the map holds as unfinished.
-    When a quarter of `join.max_bytes` of payload waits, none runs ahead of its lane's slowest at all: what it brings
+    When an eighth of `join.max_bytes` of payload waits, none runs ahead of its lane's slowest at all: what it brings
     could only wait, however long the backlog is. When all of `join.max_bytes` is held, what is kept for amendments goes
     first. When that much still waits, everything is paused while the model and the commits work it off; once there is
     nothing left to do, each lane's slowest partition goes on alone, so that its windows close.

@@ -219,6 +219,7 @@ def _properties(kafka: KafkaSettings) -> Properties:
         "fetch.error.backoff.ms": 100,
         "fetch.queue.backoff.ms": 10,
         "fetch.message.max.bytes": 1 << 18,
+        "queued.min.messages": 1_000,  # of each partition; the default of 100,000 is what most memory went to
         "queued.max.messages.kbytes": 32_768,
         **kafka.client_options,
     }

@@ -65,13 +65,13 @@ def test_when_full_all_wait_while_the_model_works(lanes: Lanes, source: Pausable
     assert held(lanes, source, draining=True) == set()
 
 
-def test_with_a_quarter_of_what_may_wait_none_runs_ahead(lanes: Lanes, source: PausableSource) -> None:
+def test_with_an_eighth_of_what_may_wait_none_runs_ahead(lanes: Lanes, source: PausableSource) -> None:
     for modality in Modality:
-        arrive(lanes, modality, 0, 1_000 + modality, MIB // 12)
+        arrive(lanes, modality, 0, 1_000 + modality, MIB // 24)
     assert held(lanes, source) == set()
-    lanes.take_in(MIB // 12)
+    lanes.take_in(MIB // 24)
     assert held(lanes, source) == {"image", "sensor"}
-    lanes.let_go(MIB // 12)
+    lanes.let_go(MIB // 24)
     assert held(lanes, source) == set()
 
 
