@@ -63,7 +63,7 @@ class RecordProducer:
         self._failures: list[Failure] = []
         self._timeout_s = settings.delivery_timeout_ms / 1_000
         try:
-            self._producer = Producer(_properties(settings, role, max_message_bytes))
+            self._producer = Producer(client_properties(settings, role, max_message_bytes))
         except (KafkaException, ValueError) as error:
             raise Fatal(f"The Kafka client refuses its settings ({error}): check kafka.client_options.") from error
         self._on_delivery = self._record_failure
@@ -144,8 +144,12 @@ class RecordProducer:
             self._failures.append(Failure(message.topic() or "?", raw, explain(error)))
 
 
-def _properties(settings: KafkaSettings, role: str, max_message_bytes: int) -> Properties:
-    """Returns the client's properties; kafka.client_options may set all but those that carry the guarantees."""
+def client_properties(settings: KafkaSettings, role: str, max_message_bytes: int) -> Properties:
+    """Returns the client's properties; kafka.client_options may set all but those that carry the guarantees.
+
+    Raises:
+        Fatal: it sets one of those.
+    """
     if taken := sorted(_GUARANTEES.keys() & settings.client_options.keys()):
         raise Fatal(f"kafka.client_options sets {', '.join(taken)}, on which exactly-once rests: leave it out.")
     return {

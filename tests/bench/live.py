@@ -1,10 +1,13 @@
 """Publishes triples at a steady rate until it is told to stop. Each key carries when it was handed to the client.
 
+It publishes with the shipped publisher's properties, since they decide how many requests a second are the broker's
+load: the client sends each partition's records in a request of its own, and only an idempotent one waits while five
+are unanswered. Its queue alone is larger, so that it never refuses a record.
+
 Arguments: triples a second, and the bytes of the three payloads. All three records of a key go out together, in
 order: an event that comes late makes its triple late, and that is the data's latency, not the pipeline's.
 """
 
-import os
 import random
 import signal
 import sys
@@ -16,12 +19,12 @@ from confluent_kafka import Producer
 
 from pipeline.events.codec import Codec
 from pipeline.events.records import Modality
+from pipeline.kafka.producer import client_properties
+from pipeline.settings import load
 from tests.bench.backlog import event
 
 TICK_S = 0.001
-# As `pipeline.kafka.producer` has them, since they decide how many requests a second are the broker's load: the client
-# sends each partition's records in a request of its own, and only an idempotent one waits while five are unanswered.
-SHIPPED = {"acks": "all", "enable.idempotence": True, "compression.type": "lz4", "linger.ms": 5}
+QUEUED = {"queue.buffering.max.messages": 1_000_000, "queue.buffering.max.kbytes": 1 << 20}
 _POOL = 32
 
 
@@ -39,16 +42,10 @@ def main(rate: float, sizes: Sequence[int]) -> None:
     """Publishes in ticks of a millisecond or so, as many triples as are due."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    producer = Producer(
-        {
-            **SHIPPED,
-            "bootstrap.servers": os.environ["BENCH_SERVERS"],
-            "partitioner": "murmur2_random",
-            "queue.buffering.max.messages": 1_000_000,
-            "delivery.report.only.error": True,
-        }
-    )
-    topics = [os.environ["BENCH_PREFIX"] + modality.name.lower() for modality in Modality]
+    settings = load().settings
+    shipped = client_properties(settings.kafka, "live", settings.topics.max_record_bytes)
+    producer = Producer({**shipped, **QUEUED})
+    topics = settings.topics.sources
     pools = [list(_encoded(modality, size)) for modality, size in zip(Modality, sizes, strict=True)]
     begin, number = time.time(), 0
     while not stop.wait(TICK_S):
