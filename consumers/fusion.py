@@ -95,7 +95,8 @@ class FusionConsumer(PartitionListener):
             finished = lane.admit(modality, delivery.offsets)
             sizes = [len(value or b"") for value in delivery.values]
             self._poll_size.note(len(sizes), sum(sizes))
-            self._lanes.take_in(sum(compress(sizes, [offset not in finished for offset in delivery.offsets])))
+            waiting = compress(sizes, [at not in finished for at in delivery.offsets]) if finished else sizes
+            self._lanes.take_in(sum(waiting))
             for place, error in inspected.refused:
                 if delivery.offsets[place] not in finished:
                     self._write_off(lane, delivery.message(place), error.reason, str(error))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import schemas
-from pipeline.events.codec import EVENT_SCHEMAS, SINGLE_OBJECT_HEADER_BYTES, SINGLE_OBJECT_MARKER
+from pipeline.events.codec import EVENT_SCHEMAS, SINGLE_OBJECT_MARKER
 from pipeline.events.records import ImageEncoding, Modality, SpeechEncoding
 
 Integers = npt.NDArray[np.int64]
@@ -22,13 +22,16 @@ Flags = npt.NDArray[np.bool_]
 
 _HEAD_BYTES = 160
 """As much of each record is looked at: its header and all fields before the media."""
-_LONGEST_VARINT = 10
+_WORD_BYTES = 8
+"""A number with more digits of seven bits is not read: a time would be beyond the year 500,000."""
 _MOST_CHANNELS = 16
 _FLOAT32_BYTES = 4
-_HEADERS = {
-    modality: np.frombuffer(SINGLE_OBJECT_MARKER + schemas.fingerprint(name), np.uint8)
-    for modality, name in EVENT_SCHEMAS.items()
-}
+_ONE = np.uint64(1)
+_MORE = 0x80
+_MORE_OF_WORD = np.uint64(0x8080_8080_8080_8080)
+# Digits of 7, 14 and 28 bits, every second of them, each in a field of twice its bits with room to move down into.
+_DIGITS = [np.uint64(mask) for mask in (0x007F_007F_007F_007F, 0x0000_3FFF_0000_3FFF, 0x0000_0000_0FFF_FFFF)]
+_HEADERS = {modality: SINGLE_OBJECT_MARKER + schemas.fingerprint(name) for modality, name in EVENT_SCHEMAS.items()}
 
 
 class Scan(NamedTuple):
@@ -37,10 +40,12 @@ class Scan(NamedTuple):
     Attributes:
         ok: whether it is an event of today's schema, complete, with media that are not empty.
         event_time_ms: its time; it means something only where `ok` is true.
+        size_bytes: of the value.
     """
 
     ok: Flags
     event_time_ms: Integers
+    size_bytes: Integers
 
 
 def scan(modality: Modality, values: Sequence[bytes]) -> Scan:
@@ -68,41 +73,50 @@ def scan(modality: Modality, values: Sequence[bytes]) -> Scan:
     reader.require((media_bytes > 0) & (event_time_ms >= 0))
     if frame_bytes is not None:
         reader.require(media_bytes % np.maximum(frame_bytes, 1) == 0)
-    return Scan(reader.ends_after(media_bytes), event_time_ms)
+    return Scan(reader.ends_after(media_bytes), event_time_ms, reader.lengths)
 
 
 class _Reader:
     """Reads one field of all records after the other. What a broken record yields does not matter: it is not ok."""
 
     def __init__(self, values: Sequence[bytes]) -> None:
-        heads = [value[:_HEAD_BYTES] for value in values]
-        self._lengths = np.fromiter(map(len, values), np.int64, len(values))
-        ends = np.minimum(self._lengths, _HEAD_BYTES).cumsum()
+        self.lengths = np.fromiter(map(len, values), np.int64, len(values))
+        ends = np.minimum(self.lengths, _HEAD_BYTES).cumsum()
         self._begins = np.concatenate(([0], ends[:-1])) if len(values) else ends
-        padding = bytes(_HEAD_BYTES + _LONGEST_VARINT)
-        self._heads = np.frombuffer(b"".join((*heads, padding)), np.uint8)
+        heads = b"".join([*(value[:_HEAD_BYTES] for value in values), bytes(2 * _HEAD_BYTES)])
+        self._bytes = np.frombuffer(heads, np.uint8)
+        self._words = np.ndarray(len(heads) - _WORD_BYTES + 1, "<u8", heads, strides=1)  # one from every byte on
         self._ok: Flags = np.ones(len(values), np.bool_)
         self.at: Integers = np.zeros(len(values), np.int64)
 
-    def expect(self, header: npt.NDArray[np.uint8]) -> None:
-        """The records begin with these bytes."""
-        found = self._heads[self._begins[:, None] + np.arange(SINGLE_OBJECT_HEADER_BYTES)]
-        self.require((found == header).all(axis=1))
-        self.at += SINGLE_OBJECT_HEADER_BYTES
+    def expect(self, header: bytes) -> None:
+        """The records begin with these bytes, at least eight."""
+        for place in (0, len(header) - _WORD_BYTES):
+            expected = int.from_bytes(header[place : place + _WORD_BYTES], "little")
+            self.require(self._words[self._begins + place] == expected)
+        self.at += len(header)
 
     def varint(self) -> Integers:
         """Reads an Avro int, long, length or enum: zigzag, seven bits a byte, lowest first."""
-        raw = np.zeros(len(self.at), np.uint64)
-        more = self._ok.copy()
-        for place in range(_LONGEST_VARINT):
-            byte = self._heads[self._begins + self.at]
-            raw |= np.where(more, byte & 0x7F, 0).astype(np.uint64) << np.uint64(7 * place)
-            self.at += more
-            more &= byte >= 0x80
-            if not more.any():
-                break
-        self.require(~more)
-        return (raw >> np.uint64(1)).astype(np.int64) ^ -(raw & np.uint64(1)).astype(np.int64)
+        here = self._begins + self.at
+        raw = self._bytes[here].astype(np.int64)
+        if (raw < _MORE).all():
+            self.at = self.at + 1
+        else:
+            raw = self._long_varint(self._words[here])
+        return (raw >> 1) ^ -(raw & 1)
+
+    def _long_varint(self, words: npt.NDArray[np.uint64]) -> Integers:
+        """Returns the numbers that these words begin with, and goes past them. All at once, however long each is."""
+        lasts = ~words & _MORE_OF_WORD
+        first_last = lasts & (~lasts + _ONE)
+        within = first_last - _ONE
+        self.require(lasts > 0)
+        self.at = self.at + (np.bitwise_count(within) + 1 >> 3)
+        digits = words & within & ~_MORE_OF_WORD
+        for bits, mask in zip((1, 2, 4), _DIGITS, strict=True):
+            digits = (digits & mask) | (digits >> np.uint64(bits) & mask << np.uint64(7 * bits))
+        return digits.astype(np.int64)
 
     def skip(self, count: int | Integers) -> None:
         """Passes over so many bytes; the field after them must still be within the head."""
@@ -136,5 +150,5 @@ class _Reader:
 
     def ends_after(self, count: Integers) -> Flags:
         """Returns which records are ok and end exactly so many bytes later."""
-        self.require((self.at <= _HEAD_BYTES) & (self.at + count == self._lengths))
+        self.require((self.at <= _HEAD_BYTES) & (self.at + count == self.lengths))
         return self._ok

@@ -104,16 +104,18 @@ class Inspector:
             return np.zeros(count, np.bool_), [0] * count
         found = scan(modality, arrived.values)
         in_time = found.event_time_ms - arrived.timestamps_ms <= self._max_skew_ms
-        return found.ok & in_time & self._in_contract(arrived), found.event_time_ms.tolist()
+        small = found.size_bytes <= self._max_record_bytes
+        return found.ok & in_time & small & self._has_good_key(arrived), found.event_time_ms.tolist()
 
-    def _in_contract(self, arrived: "_Columns") -> Flags:
-        """Returns which records have an ASCII key that belongs in the partition, and a value of an allowed size."""
+    def _has_good_key(self, arrived: "_Columns") -> Flags:
+        """Returns which records have an ASCII key of an allowed size that belongs in the partition."""
         count, keys = len(arrived.keys), arrived.keys
         key_bytes = np.fromiter(map(len, keys), np.int64, count)
-        plain = np.fromiter(map(bytes.isascii, keys), np.bool_, count) & (key_bytes > 0) & (key_bytes <= MAX_KEY_BYTES)
-        small = np.fromiter(map(len, arrived.values), np.int64, count) <= self._max_record_bytes
-        in_contract: Flags = plain & small & (partitions_of(keys, self._partitions) == arrived.partitions)
-        return in_contract
+        good: Flags = (key_bytes > 0) & (key_bytes <= MAX_KEY_BYTES)
+        if not b"".join(keys).isascii():
+            good &= np.fromiter(map(bytes.isascii, keys), np.bool_, count)
+        good &= partitions_of(keys, self._partitions) == arrived.partitions
+        return good
 
     def _one_by_one(self, delivery: Delivered, records: Sequence[Record], ordinary: Sequence[bool]) -> Inspected:
         inspected = Inspected([], [])

@@ -69,7 +69,7 @@ def mistreated(draw: st.DrawFn, modality: Modality) -> bytes:
 
 def is_plain(event: Event) -> bool:
     """Whether the scan is there for such an event."""
-    in_order = event.event_time_ms >= 0 and len(media_of(event)) > 0
+    in_order = 0 <= event.event_time_ms < 2**55 and len(media_of(event)) > 0
     return in_order and (not isinstance(event, SensorEvent) or len(event.channels) > 0)
 
 
