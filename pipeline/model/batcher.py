@@ -26,6 +26,11 @@ class Batcher(Generic[Item]):
         """The number of items that wait."""
         return len(self._waiting)
 
+    @property
+    def has_whole_batch(self) -> bool:
+        """Whether as many wait as a batch takes."""
+        return len(self._waiting) >= self._batch_size
+
     def add(self, items: Sequence[Item], now_ms: int) -> None:
         """Takes items in."""
         self._waiting.extend(items)

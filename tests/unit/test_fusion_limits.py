@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from consumers import fusion as fusion_module
+from consumers.ledger import PRESSED_MS
 from consumers.outputs import Moment
 from pipeline.events.records import Modality
 from pipeline.join.lane import Lane
@@ -25,7 +26,7 @@ from tests.support.fusion import (
     run_to_balance,
 )
 from tests.support.memory import MemoryBroker
-from tests.support.stepped import SteppedCommitter
+from tests.support.stepped import SteppedCommitter, SteppedInference
 
 SPEECH, IMAGE, SENSOR = Modality
 
@@ -97,4 +98,34 @@ def test_a_commit_that_is_slow_holds_the_source_back(broker: MemoryBroker) -> No
     while accounted(broker) != expected(broker):
         committer.advance()
         one.step()
+    one.crash()
+
+
+def test_while_whole_batches_wait_for_the_model_commits_are_far_apart(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms = 10_000
+    monkeypatch.setattr(fusion_module, "monotonic_ms", lambda: now_ms)
+    for number in range(40):
+        publish(broker, b"k%d" % number, SPEECH, IMAGE, SENSOR)
+    one = replica(broker, beside=Beside(SteppedInference, SteppedCommitter))
+    committer = one.committer
+    assert isinstance(committer, SteppedCommitter)
+
+    def committed_by_a_step() -> int:
+        before = len(predictions(broker))
+        one.step()
+        committer.settle(wait=True)
+        return len(predictions(broker)) - before
+
+    assert any(committed_by_a_step() for _ in range(10)), "the first at once"
+    waiting = len(one.consumer._batcher)
+    assert committed_by_a_step() == 0
+    assert 4 < len(one.consumer._batcher) < waiting, "it goes on meanwhile"
+    now_ms += PRESSED_MS
+    assert committed_by_a_step() == 16
+    while one.consumer._batcher.has_whole_batch:
+        committed = committed_by_a_step()
+        assert (committed > 0) != one.consumer._batcher.has_whole_batch
+    run_to_balance(broker, one)
     one.crash()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from consumers.lanes import Lanes
-from consumers.ledger import MAX_ABORTS_IN_A_ROW, REFRESH_MS, Ledger
+from consumers.ledger import MAX_ABORTS_IN_A_ROW, PRESSED_MS, REFRESH_MS, Ledger
 from pipeline.events.records import Modality
 from pipeline.join.lane import Lane
 from pipeline.kafka.committer import Committer
@@ -155,6 +155,20 @@ def test_commits_keep_their_distance(world: World) -> None:
     assert len(world.ledger._booked) == 0
     world.settle()
     assert len(world.sink.committed) == 2
+
+
+def test_under_pressure_commits_are_further_apart(world: World) -> None:
+    def commit(now_ms: int) -> int:
+        world.ledger.commit_if_due(lambda: GroupMetadata("generation"), now_ms, pressed=True)
+        return len(world.ledger._booked)
+
+    world.book()
+    assert commit(now_ms=10_000) == 0
+    while not settled(world):
+        commit(now_ms=10_000)
+    world.book()
+    assert commit(now_ms=10_000 + PRESSED_MS - 1) == 1
+    assert commit(now_ms=10_000 + PRESSED_MS) == 0
 
 
 def test_positions_without_an_output_are_committed_now_and_then(world: World) -> None:

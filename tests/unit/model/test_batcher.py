@@ -23,6 +23,11 @@ def test_a_part_leaves_when_its_oldest_has_waited() -> None:
     assert waiting.take(now_ms=15) == ["a", "b"]
 
 
+def test_it_tells_whether_a_whole_batch_waits() -> None:
+    assert not batcher((0, "a"), (0, "b")).has_whole_batch
+    assert batcher((0, "a"), (0, "b"), (0, "c")).has_whole_batch
+
+
 def test_nothing_leaves_when_nothing_waits() -> None:
     assert batcher().take(now_ms=10**9) == []
 
