@@ -81,8 +81,8 @@ class FusionConsumer(PartitionListener):
             self._settle(lane, outcomes)
         self._classify()
         self._conclude(self._inference.results(wait_s=0.0 if self._inference.has_room else FULL_WAIT_S))
-        pressed = self._batcher.has_whole_batch  # after `_classify`: the model has no room for it
-        self._ledger.commit_if_due(self._source.group_metadata, monotonic_ms(), pressed=pressed)
+        behind = arrivals.records >= count or self._batcher.has_whole_batch
+        self._ledger.commit_if_due(self._source.group_metadata, monotonic_ms(), behind=behind)
         self._lanes.hold_back(self._source, attended_ms, draining=self._is_draining() or not self._ledger.is_settled)
         self._vitals.watch(monotonic_ms())
 

@@ -16,7 +16,7 @@ from pipeline.kafka.errors import AbortNeeded, Fatal
 from pipeline.telemetry import metrics
 
 REFRESH_MS = 1_000
-PRESSED_MS = 100
+BEHIND_MS = 100
 _LANE, _FRESH, _VALUE = attrgetter("lane"), attrgetter("fresh"), attrgetter("value")
 MAX_ABORTS_IN_A_ROW = 20
 Receipt = Callable[[], None]
@@ -30,10 +30,10 @@ class Ledger:
     Payload counts as waiting until its transaction is through, so that a slow one holds the source back.
 
     A commit starts as soon as something is booked and the last commit is through, at least `commit_min_ms` apart:
-    low latency when it is quiet, large transactions under load. While whole batches wait for the model, commits are a
-    tenth of a second apart: their records wait longer than that in any case, and small transactions would take the
-    processor from a model that has no other. Positions that changed without an output, such as newly opened windows,
-    are committed once a second.
+    low latency when it is quiet, large transactions under load. Where the consumer is behind they are at least
+    `BEHIND_MS` apart: the records have waited longer than that in any case, and small transactions would take the
+    processor from catching up. Positions that changed without an output, such as newly opened windows, are committed
+    once a second.
     """
 
     def __init__(self, lanes: Lanes, committer: Committer, commit_min_ms: int) -> None:
@@ -46,6 +46,7 @@ class Ledger:
         self._last_commit_ms = 0
         self._waiting_since_ms: int | None = None
         self._aborts_in_a_row = 0
+        self._is_behind = False
 
     def __len__(self) -> int:
         """The number of outputs that wait for a transaction."""
@@ -79,22 +80,23 @@ class Ledger:
                 lane.finish(modality, [record.offset for record in records if record.modality is modality])
             self._receipts.append(partial(self._lanes.let_go, sum(map(len, map(_VALUE, records)))))
 
-    def commit_if_due(self, group: Callable[[], GroupMetadata], now_ms: int, *, pressed: bool = False) -> None:
+    def commit_if_due(self, group: Callable[[], GroupMetadata], now_ms: int, *, behind: bool = False) -> None:
         """Takes note of a commit that is through and starts the next one if it is due.
 
         Args:
             group: returns the generation to commit under.
             now_ms: the time.
-            pressed: whether whole batches wait for the model.
+            behind: whether more records wait than a step takes, which counts until the next commit.
 
         Raises:
             AbortNeeded: the last commit did not go through: forget everything and go back to what is committed.
             Fatal: this process cannot go on.
         """
         self._settle(wait=False)
+        self._is_behind |= behind
         if self._booked and self._waiting_since_ms is None:
             self._waiting_since_ms = now_ms
-        at_least_ms = PRESSED_MS if pressed else 0
+        at_least_ms = BEHIND_MS if self._is_behind else 0
         wait_ms = max(self._commit_min_ms, at_least_ms) if self._booked else REFRESH_MS
         if not self._committer.busy and now_ms - self._last_commit_ms >= wait_ms:
             self._commit(group, now_ms)
@@ -123,7 +125,7 @@ class Ledger:
         self._on_their_way, self._receipts = self._receipts, []
         if self._waiting_since_ms is not None:
             metrics.COMMIT_WAIT.observe((now_ms - self._waiting_since_ms) / 1_000)
-        self._last_commit_ms, self._waiting_since_ms = now_ms, None
+        self._last_commit_ms, self._waiting_since_ms, self._is_behind = now_ms, None, False
         self._committer.submit(Transaction(outputs, offsets, group()))
 
     def _settle(self, *, wait: bool) -> None:

@@ -73,6 +73,11 @@ class Arrivals:
     deliveries: Sequence[Delivery] = ()
     ends: Sequence[EndOfPartition] = ()
 
+    @property
+    def records(self) -> int:
+        """How many there are."""
+        return sum(len(delivery.offsets) for delivery in self.deliveries)
+
     def by_topic(self) -> Iterator[tuple[str, Iterator[Delivery]]]:
         """Yields each topic with its deliveries, in their order."""
         return groupby(sorted(self.deliveries, key=_TOPIC), key=_TOPIC)

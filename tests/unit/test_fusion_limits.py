@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from consumers import fusion as fusion_module
-from consumers.ledger import PRESSED_MS
+from consumers.ledger import BEHIND_MS
 from consumers.outputs import Moment
 from pipeline.events.records import Modality
 from pipeline.join.lane import Lane
@@ -101,14 +101,24 @@ def test_a_commit_that_is_slow_holds_the_source_back(broker: MemoryBroker) -> No
     one.crash()
 
 
-def test_while_whole_batches_wait_for_the_model_commits_are_far_apart(
-    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("batch_size", "poll"),
+    [
+        pytest.param(4, 1_000, id="whole batches wait for the model"),
+        pytest.param(1_000, 6, id="polls bring as much as they are asked for"),
+    ],
+)
+def test_who_is_behind_commits_less_often(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch, batch_size: int, poll: int
 ) -> None:
     now_ms = 10_000
     monkeypatch.setattr(fusion_module, "monotonic_ms", lambda: now_ms)
+    serving = SETTINGS.serving.model_copy(update={"batch_size": batch_size})
+    settings = SETTINGS.model_copy(update={"serving": serving})
     for number in range(40):
         publish(broker, b"k%d" % number, SPEECH, IMAGE, SENSOR)
-    one = replica(broker, beside=Beside(SteppedInference, SteppedCommitter))
+    one = replica(broker, settings=settings, beside=Beside(SteppedInference, SteppedCommitter))
+    monkeypatch.setattr(one.consumer._poll_size, "records", lambda *_, **__: poll)
     committer = one.committer
     assert isinstance(committer, SteppedCommitter)
 
@@ -118,14 +128,16 @@ def test_while_whole_batches_wait_for_the_model_commits_are_far_apart(
         committer.settle(wait=True)
         return len(predictions(broker)) - before
 
-    assert any(committed_by_a_step() for _ in range(10)), "the first at once"
-    waiting = len(one.consumer._batcher)
+    while not committed_by_a_step():
+        now_ms += BEHIND_MS
     assert committed_by_a_step() == 0
-    assert 4 < len(one.consumer._batcher) < waiting, "it goes on meanwhile"
-    now_ms += PRESSED_MS
-    assert committed_by_a_step() == 16
-    while one.consumer._batcher.has_whole_batch:
-        committed = committed_by_a_step()
-        assert (committed > 0) != one.consumer._batcher.has_whole_batch
-    run_to_balance(broker, one)
+    now_ms += BEHIND_MS - 1
+    assert committed_by_a_step() == 0
+    now_ms += 1
+    assert committed_by_a_step() > 0
+    while accounted(broker) != expected(broker):
+        now_ms += BEHIND_MS
+        committed_by_a_step()
+    publish(broker, b"one more", SPEECH, IMAGE, SENSOR)
+    assert any(committed_by_a_step() for _ in range(10)), "nothing else waits, so it does not wait either"
     one.crash()

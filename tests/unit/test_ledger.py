@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from consumers.lanes import Lanes
-from consumers.ledger import MAX_ABORTS_IN_A_ROW, PRESSED_MS, REFRESH_MS, Ledger
+from consumers.ledger import BEHIND_MS, MAX_ABORTS_IN_A_ROW, REFRESH_MS, Ledger
 from pipeline.events.records import Modality
 from pipeline.join.lane import Lane
 from pipeline.kafka.committer import Committer
@@ -157,9 +157,9 @@ def test_commits_keep_their_distance(world: World) -> None:
     assert len(world.sink.committed) == 2
 
 
-def test_under_pressure_commits_are_further_apart(world: World) -> None:
-    def commit(now_ms: int) -> int:
-        world.ledger.commit_if_due(lambda: GroupMetadata("generation"), now_ms, pressed=True)
+def test_commits_are_further_apart_until_one_has_caught_up(world: World) -> None:
+    def commit(now_ms: int, *, behind: bool = True) -> int:
+        world.ledger.commit_if_due(lambda: GroupMetadata("generation"), now_ms, behind=behind)
         return len(world.ledger._booked)
 
     world.book()
@@ -167,8 +167,13 @@ def test_under_pressure_commits_are_further_apart(world: World) -> None:
     while not settled(world):
         commit(now_ms=10_000)
     world.book()
-    assert commit(now_ms=10_000 + PRESSED_MS - 1) == 1
-    assert commit(now_ms=10_000 + PRESSED_MS) == 0
+    assert commit(now_ms=10_000 + BEHIND_MS - 2) == 1
+    assert commit(now_ms=10_000 + BEHIND_MS - 1, behind=False) == 1, "what waited then still goes with the next"
+    assert commit(now_ms=10_000 + BEHIND_MS, behind=False) == 0
+    while not settled(world):
+        commit(now_ms=10_000 + BEHIND_MS, behind=False)
+    world.book()
+    assert commit(now_ms=10_000 + BEHIND_MS + COMMIT_MIN_MS, behind=False) == 0
 
 
 def test_positions_without_an_output_are_committed_now_and_then(world: World) -> None:
