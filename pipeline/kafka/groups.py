@@ -1,5 +1,6 @@
 """What the broker knows of a consumer group, and how its positions are set anew."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,11 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline.kafka.clients import common
 from pipeline.kafka.contract import Committed, TopicPartition
-from pipeline.kafka.errors import Fatal, translated, unanswered
+from pipeline.kafka.errors import Fatal, Retriable, translated, unanswered
 from pipeline.settings import KafkaSettings
+
+_ATTEMPT_S = 5.0
+_BETWEEN_S = 0.2
 
 
 def members(kafka: KafkaSettings, group: str) -> tuple[str, ...]:
@@ -35,14 +39,20 @@ def assigned(kafka: KafkaSettings, group: str) -> dict[str, int]:
 
 
 def _describe(kafka: KafkaSettings, group: str) -> Any:
-    admin = AdminClient(common(kafka, "groups"))
+    """Asks anew every few seconds: a broker whose coordinator is still starting may leave the first one unanswered."""
     timeout_s = kafka.call_timeout_ms / 1_000
-    try:
-        return admin.describe_consumer_groups([group], request_timeout=timeout_s)[group].result(timeout_s)
-    except KafkaException as error:
-        raise translated(error, f"describing the group {group}") from error
-    except TimeoutError as error:
-        raise unanswered(f"describing the group {group}", timeout_s) from error
+    deadline = time.monotonic() + timeout_s
+    while True:
+        attempt_s = min(_ATTEMPT_S, timeout_s)
+        try:
+            admin = AdminClient(common(kafka, "groups"))
+            return admin.describe_consumer_groups([group], request_timeout=attempt_s)[group].result(attempt_s)
+        except (KafkaException, TimeoutError) as error:
+            doing = f"describing the group {group}"
+            failure = translated(error, doing) if isinstance(error, KafkaException) else unanswered(doing, timeout_s)
+            if not isinstance(failure, Retriable) or time.monotonic() + attempt_s > deadline:
+                raise failure from error
+        time.sleep(_BETWEEN_S)
 
 
 def _name(member: Any) -> str:
