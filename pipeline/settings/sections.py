@@ -132,7 +132,7 @@ class JoinSettings(Section):
     max_bytes: Annotated[int, Field(ge=2**20)] = 256 * 2**20
     """Payload that may wait in open windows and for the model before everything is paused."""
     commit_min_ms: Milliseconds = 5
-    """Least time between two commits of a replica."""
+    """Least time between two commits of a replica that keeps up; one that is behind waits a tenth of a second."""
 
 
 class ModelSettings(Section):
