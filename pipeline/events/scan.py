@@ -23,7 +23,7 @@ Flags = npt.NDArray[np.bool_]
 _HEAD_BYTES = 160
 """As much of each record is looked at: its header and all fields before the media."""
 _WORD_BYTES = 8
-"""A number with more digits of seven bits is not read: a time would be beyond the year 500,000."""
+"""A number with more digits of seven bits is not read: a time would be beyond the year one million."""
 _MOST_CHANNELS = 16
 _FLOAT32_BYTES = 4
 _ONE = np.uint64(1)
@@ -101,7 +101,7 @@ class _Reader:
         here = self._begins + self.at
         raw = self._bytes[here].astype(np.int64)
         if (raw < _MORE).all():
-            self.at = self.at + 1
+            self.at = self.at + 1  # a new array, as in the other case: `texts` keeps the one from before
         else:
             raw = self._long_varint(self._words[here])
         return (raw >> 1) ^ -(raw & 1)

@@ -1,6 +1,5 @@
 """The join of one lane: which records of a key are one moment."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
@@ -62,7 +61,6 @@ class WindowJoin:
         """Takes records of one modality in; returns what is settled by them. The others wait."""
         outcomes: list[Outcome] = []
         opened: list[Window] = []
-        closed = 0
         windows, find, bit, window_ms, is_open = (
             self._windows,
             self._windows.get,
@@ -70,11 +68,10 @@ class WindowJoin:
             self._rules.window_ms,
             State.OPEN,
         )
-        earliest_ms = -math.inf if self._watermark_ms is None else self._watermark_ms - window_ms
         for record in records:
             key, time_ms = record.key, record.event_time_ms
             window = find(key)
-            if window is None and time_ms >= earliest_ms:
+            if window is None and not self._is_past(time_ms + window_ms):
                 windows[key] = window = Window(key, time_ms)
                 opened.append(window)
             elif (
@@ -89,11 +86,9 @@ class WindowJoin:
             window.seen |= bit
             window.records[modality] = record
             if window.seen == _ALL_SEEN:
-                outcomes.append(_joined((key, tuple(window.records))))
-                window.state, window.records = State.CLOSED, _NO_RECORDS
-                closed += 1
+                outcomes.append(_joined((key, self._close(window))))
         self._until_deadline.add(opened)
-        self._open += len(opened) - closed
+        self._open += len(opened)
         return outcomes
 
     def remember(self, record: Record, *, amendable: bool = False) -> None:

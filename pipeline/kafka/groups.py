@@ -40,15 +40,13 @@ def assigned(kafka: KafkaSettings, group: str) -> dict[str, int]:
 
 def _describe(kafka: KafkaSettings, group: str) -> Any:
     """Asks anew every few seconds: a broker whose coordinator is still starting may leave the first one unanswered."""
-    timeout_s = kafka.call_timeout_ms / 1_000
-    deadline = time.monotonic() + timeout_s
+    doing, timeout_s = f"describing the group {group}", kafka.call_timeout_ms / 1_000
+    attempt_s, deadline = min(_ATTEMPT_S, timeout_s), time.monotonic() + timeout_s
     while True:
-        attempt_s = min(_ATTEMPT_S, timeout_s)
         try:
             admin = AdminClient(common(kafka, "groups"))
             return admin.describe_consumer_groups([group], request_timeout=attempt_s)[group].result(attempt_s)
         except (KafkaException, TimeoutError) as error:
-            doing = f"describing the group {group}"
             failure = translated(error, doing) if isinstance(error, KafkaException) else unanswered(doing, timeout_s)
             if not isinstance(failure, Retriable) or time.monotonic() + attempt_s > deadline:
                 raise failure from error
