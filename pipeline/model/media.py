@@ -162,13 +162,15 @@ def _read_file(event: SpeechEvent, spec: SpeechSpec) -> Stretch:
         raise Invalid(
             f"The speech event's audio is no {event.encoding} file; publish whole files and name their encoding."
         )
+    source = io.BytesIO(event.audio)
     try:
-        with soundfile.SoundFile(io.BytesIO(event.audio)) as file:
+        with soundfile.SoundFile(source) as file:
             _check_header(file, event, spec)
             wave: Stretch = file.read(_frame_limit(event, spec) + 1, dtype="float32", always_2d=True)[:, 0]
     except soundfile.SoundFileError as error:
+        problem = str(error).replace(f"Error opening {source!r}: ", "")  # its address differs between replays
         raise Invalid(
-            f"The speech event's {event.encoding} audio cannot be decoded: {error} Publish it whole and undamaged."
+            f"The speech event's {event.encoding} audio cannot be decoded: {problem} Publish it whole and undamaged."
         ) from error
     if not len(wave):
         raise Invalid("The speech event's audio has no frames; publish a recording with at least one sample.")

@@ -9,7 +9,7 @@ import fastavro
 import pytest
 
 import schemas
-from pipeline.events.codec import Codec, UnknownSchema
+from pipeline.events.codec import SINGLE_OBJECT_MARKER, Codec, UnknownSchema
 from pipeline.events.errors import Undecodable
 from pipeline.events.records import (
     DeadLetter,
@@ -211,6 +211,13 @@ REFUSED = [
 def test_what_does_not_decode_says_why(wire: bytes, sentence: str) -> None:
     with pytest.raises(Undecodable, match=sentence):
         Codec().decode_event(Modality.SPEECH, wire)
+
+
+def test_what_ends_too_early_says_the_same_each_time() -> None:
+    """A replay writes the same dead letter again, so no address of an object may be in it."""
+    wire = SINGLE_OBJECT_MARKER + schemas.fingerprint(Name.SENSOR) + b"\x00\x00\x01"
+    with pytest.raises(Undecodable, match=r"as trimodal\.Sensor \(EOFError: cannot read float\)\.$"):
+        Codec().decode_event(Modality.SENSOR, wire)
 
 
 def test_an_id_that_the_registry_does_not_know() -> None:

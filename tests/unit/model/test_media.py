@@ -60,6 +60,14 @@ def test_a_plain_wav_file_is_read_as_libsndfile_would(rate: int) -> None:
     assert np.array_equal(plain, read)
 
 
+def test_a_damaged_file_is_refused_in_the_same_words_each_time() -> None:
+    """A replay writes the same dead letter again, so no address of an object may be in it."""
+    with pytest.raises(
+        Invalid, match=r"FLAC audio cannot be decoded: File contains data in an unimplemented format\. Publish"
+    ):
+        decode_speech(speech(b"fLaC" + bytes(50), 16_000, SpeechEncoding.FLAC), SPEECH)
+
+
 def test_a_wav_file_of_another_rate_than_the_event_says_is_refused() -> None:
     audio = file_bytes(tone(8_000), 8_000, SpeechEncoding.WAV)
     with pytest.raises(Invalid, match="sample_rate is 16000 but its file's is 8000"):
