@@ -97,7 +97,7 @@ class FusionConsumer(PartitionListener):
             sizes = [len(value or b"") for value in delivery.values]
             self._poll_size.note(len(sizes), sum(sizes))
             waiting = compress(sizes, [at not in finished for at in delivery.offsets]) if finished else sizes
-            self._lanes.take_in(sum(waiting))
+            lane.take_in(modality, sum(waiting))
             for place, error in inspected.refused:
                 if delivery.offsets[place] not in finished:
                     self._write_off(lane, delivery.message(place), error.reason, str(error))

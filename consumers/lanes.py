@@ -14,7 +14,7 @@ from pipeline.settings import Settings
 from pipeline.telemetry import metrics
 
 RELIEF = 0.8
-READ_AHEAD = 0.125
+READ_AHEAD, READ_ON = 0.125, 0.5
 
 
 class Lanes:
@@ -23,10 +23,12 @@ class Lanes:
     Back-pressure: queues are bounded and nothing is dropped. A partition that runs more than `join.max_lead_ms`
     ahead of its lane's slowest is paused; so is one whose lane has an offset map above three quarters of the limit,
     whatever its lead, and the slowest too while the model has records of that lane, which the map holds as unfinished.
-    When an eighth of `join.max_bytes` of payload waits, none runs ahead of its lane's slowest at all: what it brings
-    could only wait, however long the backlog is. When all of `join.max_bytes` is held, what is kept for amendments goes
-    first. When that much still waits, everything is paused while the model and the commits work it off; once there is
-    nothing left to do, each lane's slowest partition goes on alone, so that its windows close.
+    All that run ahead may have an eighth of `join.max_bytes` waiting, each partition the same share: one with large
+    records would fill all of it, however long the backlog is. It goes on when half of its share has got its outcomes,
+    not sooner, since with a pause the client throws away what it has fetched of a partition. When all of
+    `join.max_bytes` is held, what is kept for amendments goes first. When that much still waits, everything is paused
+    while the model and the commits work it off; once there is nothing left to do, each lane's slowest partition goes on
+    alone, so that its windows close.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -40,7 +42,7 @@ class Lanes:
         limit = settings.kafka.map_characters
         self.maps = MapSizes(limit, offset_map.offsets_that_fit(limit))
         self._paused: set[TopicPartition] = set()
-        self._waiting_bytes = 0
+        self._booked_bytes = 0
         self._full = False
         self.is_assigned = False
 
@@ -51,8 +53,9 @@ class Lanes:
 
     @property
     def waiting_bytes(self) -> int:
-        """Payload between the source and its outcome."""
-        return self._waiting_bytes
+        """Payload between the source and the commit of its outcome."""
+        waiting = sum(lane.waiting_bytes(modality) for lane in self._lanes.values() for modality in Modality)
+        return self._booked_bytes + waiting
 
     @property
     def paused(self) -> Collection[TopicPartition]:
@@ -99,7 +102,7 @@ class Lanes:
         self._lanes.clear()
         self.maps.clear()
         self._paused.clear()
-        self._waiting_bytes = 0
+        self._booked_bytes = 0
         self.is_assigned = False
 
     def at_ends(self, ends: Iterable[EndOfPartition], now_ms: int) -> None:
@@ -108,13 +111,13 @@ class Lanes:
             if (lane := self._lanes.get(end.partition)) is not None:
                 lane.at_end(self._modalities[end.topic], end.offset, now_ms)
 
-    def take_in(self, payload_bytes: int) -> None:
-        """So much payload waits for its outcomes."""
-        self._waiting_bytes += payload_bytes
+    def book(self, payload_bytes: int) -> None:
+        """So much payload has its outcomes, which wait for a commit."""
+        self._booked_bytes += payload_bytes
 
     def let_go(self, payload_bytes: int) -> None:
-        """So much payload is no longer needed."""
-        self._waiting_bytes -= payload_bytes
+        """The commit is through."""
+        self._booked_bytes -= payload_bytes
 
     def advance(self, now_ms: int) -> Iterator[tuple[Lane, list[Outcome]]]:
         """Moves every lane's watermark on; yields what became of windows whose deadline has passed."""
@@ -156,7 +159,7 @@ class Lanes:
         if self._held_bytes() > limit:
             for lane in self._lanes.values():
                 lane.give_up_amendments()
-        self._full = self._waiting_bytes > limit
+        self._full = self.waiting_bytes > limit
         self._measure_maps()
         wanted: set[TopicPartition] = set()
         for number, lane in self._lanes.items():
@@ -164,8 +167,8 @@ class Lanes:
             if draining and (self._full or (nearly_full and _awaits_answers(lane))):
                 held = set(Modality)
             else:
-                tight = nearly_full or self._waiting_bytes > READ_AHEAD * self._max_bytes
-                held = lane.leading(0 if tight else self._max_lead_ms, now_ms)
+                held = lane.leading(0 if nearly_full or self._full else self._max_lead_ms, now_ms)
+                held |= {modality for modality in lane.leading(0, now_ms) if self._has_its_share(number, modality)}
             wanted |= {TopicPartition(self._topics[modality], number) for modality in held}
             for modality in held:
                 lane.not_at_end(modality)
@@ -191,8 +194,14 @@ class Lanes:
                     position = lane.position(modality)
                     self.maps.note(where, offset_map.size(position, topic, number), position.high)
 
+    def _has_its_share(self, number: int, modality: Modality) -> bool:
+        """Returns whether of a partition as much waits as may if it runs ahead; of one that is paused, half of it."""
+        share = READ_AHEAD * self._max_bytes / (len(self._lanes) * len(Modality))
+        is_paused = TopicPartition(self._topics[modality], number) in self._paused
+        return self._lanes[number].waiting_bytes(modality) > share * (READ_ON if is_paused else 1)
+
     def _held_bytes(self) -> int:
-        return self._waiting_bytes + sum(lane.kept_bytes for lane in self._lanes.values())
+        return self.waiting_bytes + sum(lane.kept_bytes for lane in self._lanes.values())
 
 
 def _awaits_answers(lane: Lane) -> bool:

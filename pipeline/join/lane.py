@@ -19,7 +19,7 @@ class Lane:
 
     Pure. The caller has every delivered record admitted first, and learns which of them were finished before a
     restart. Of all, those that can be joined then go to `add`; the unfinished others straight to their dead letters.
-    Each unfinished record is `finish`ed once, when its output is in the transaction.
+    Each unfinished record is `finish`ed once, when its output is in the transaction; until then its payload waits.
     """
 
     def __init__(self, rules: JoinRules, starts: Mapping[Modality, Position]) -> None:
@@ -31,6 +31,7 @@ class Lane:
         self._lookbacks = {modality: Lookback(starts[modality].replay_from, step_ms) for modality in Modality}
         self._amendable = {modality: frozenset(starts[modality].amendable) for modality in Modality}
         self._replaying = {modality: starts[modality].high for modality in Modality if starts[modality].high}
+        self._waiting_bytes = dict.fromkeys(Modality, 0)
         self._changed = set(Modality)
         self._last_amendable: Mapping[Modality, frozenset[int]] = {}
 
@@ -53,6 +54,10 @@ class Lane:
         """Records of a partition that have no outcome yet."""
         return len(self._trackers[modality])
 
+    def waiting_bytes(self, modality: Modality) -> int:
+        """Payload of a partition's records that have no outcome yet."""
+        return self._waiting_bytes[modality]
+
     def read_up_to(self, modality: Modality) -> int:
         """The offset below which all records of a partition have been delivered."""
         return self._trackers[modality].next
@@ -68,6 +73,10 @@ class Lane:
         finished = self._trackers[modality].admit(offsets)
         self._read_up_to(modality, offsets[-1] + 1)
         return finished
+
+    def take_in(self, modality: Modality, payload_bytes: int) -> None:
+        """The admitted records of a partition that are unfinished have so much payload."""
+        self._waiting_bytes[modality] += payload_bytes
 
     def add(self, modality: Modality, records: Sequence[Record], finished: Container[int] = ()) -> list[Outcome]:
         """Joins admitted records of a partition; returns what is settled by them. The others wait.
@@ -92,9 +101,16 @@ class Lane:
                 outcomes += self._join.add(modality, [record])
         return outcomes
 
-    def finish(self, modality: Modality, offsets: Iterable[int]) -> None:
-        """Admitted records of a partition have their outputs in the transaction being built."""
+    def finish(self, modality: Modality, offsets: Iterable[int], payload_bytes: int = 0) -> None:
+        """Admitted records of a partition have their outputs in the transaction being built.
+
+        Args:
+            modality: the partition's.
+            offsets: of the records.
+            payload_bytes: theirs, as it was taken in.
+        """
         self._changed.add(modality)
+        self._waiting_bytes[modality] -= payload_bytes
         self._trackers[modality].finish(offsets)
 
     def at_end(self, modality: Modality, offset: int, now_ms: int) -> None:

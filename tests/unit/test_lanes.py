@@ -13,7 +13,7 @@ from pipeline.kafka.contract import (
     TopicPartition,
 )
 from pipeline.kafka.errors import Fatal
-from tests.support.lanes import MIB, SETTINGS, TOPICS, PausableSource, arrive, held, where
+from tests.support.lanes import MIB, SETTINGS, TOPICS, PausableSource, arrive, book, held, where
 
 SPEECH, IMAGE, SENSOR = Modality
 
@@ -57,28 +57,43 @@ def test_when_full_all_wait_while_the_model_works(lanes: Lanes, source: Pausable
     for modality in Modality:
         arrive(lanes, modality, 0, 1_000 + modality, MIB // 2)
     assert held(lanes, source, draining=True) == {"speech", "image", "sensor"}
+    book(lanes, SPEECH, MIB // 2)
+    book(lanes, IMAGE, MIB // 2)
+    assert held(lanes, source, draining=True) == {"speech", "image", "sensor"}, "until a commit is through"
     lanes.let_go(MIB // 2)
     assert held(lanes, source, draining=True) == {"speech", "image", "sensor"}, "not before there is relief"
     lanes.let_go(MIB // 2)
-    assert held(lanes, source, draining=True) == {"image", "sensor"}, "half may wait, but not for what runs ahead"
-    lanes.let_go(MIB // 2)
+    assert held(lanes, source, draining=True) == {"sensor"}, "half may wait, but not for what runs ahead"
+    book(lanes, SENSOR, MIB // 2)
     assert held(lanes, source, draining=True) == set()
 
 
-def test_with_an_eighth_of_what_may_wait_none_runs_ahead(lanes: Lanes, source: PausableSource) -> None:
+def test_who_runs_ahead_may_have_a_third_of_an_eighth_of_what_may_wait(lanes: Lanes, source: PausableSource) -> None:
+    share = MIB // 24
+    for modality in Modality:
+        arrive(lanes, modality, 0, 1_000 + modality, share)
+    assert held(lanes, source) == set()
+    for modality in Modality:
+        arrive(lanes, modality, 1, 1_010 + modality, 2)
+    assert held(lanes, source) == {"image", "sensor"}, "the slowest goes on"
+    book(lanes, IMAGE, share // 2)
+    assert held(lanes, source) == {"image", "sensor"}, "half of its share has not got its outcomes yet"
+    book(lanes, IMAGE, 2)
+    assert held(lanes, source) == {"sensor"}
+
+
+def test_of_more_lanes_each_has_a_smaller_share(source: PausableSource) -> None:
+    lanes = Lanes(SETTINGS)
+    lanes.assign({where(modality, number): Fresh(0) for modality in Modality for number in (0, 1)})
     for modality in Modality:
         arrive(lanes, modality, 0, 1_000 + modality, MIB // 24)
-    assert held(lanes, source) == set()
-    lanes.take_in(MIB // 24)
     assert held(lanes, source) == {"image", "sensor"}
-    lanes.let_go(MIB // 24)
-    assert held(lanes, source) == set()
 
 
 def test_when_full_and_idle_only_the_slowest_goes_on(lanes: Lanes, source: PausableSource) -> None:
-    for modality in Modality:
-        arrive(lanes, modality, 0, 1_000 + modality, MIB // 2)
-    assert held(lanes, source, draining=False) == {"image", "sensor"}
+    for modality, size in zip(Modality, (MIB + 1, 1, 1), strict=True):
+        arrive(lanes, modality, 0, 1_000 + modality, size)
+    assert held(lanes, source, draining=False) == {"image", "sensor"}, "little as they have"
 
 
 def test_a_paused_partition_is_not_taken_for_idle(lanes: Lanes, source: PausableSource) -> None:
