@@ -14,7 +14,7 @@ from pipeline.settings import Settings
 from pipeline.telemetry import metrics
 
 RELIEF = 0.8
-READ_AHEAD, READ_ON = 0.125, 0.5
+READ_AHEAD, READ_ON = 1 / 32, 0.5
 
 
 class Lanes:
@@ -23,8 +23,8 @@ class Lanes:
     Back-pressure: queues are bounded and nothing is dropped. A partition that runs more than `join.max_lead_ms`
     ahead of its lane's slowest is paused; so is one whose lane has an offset map above three quarters of the limit,
     whatever its lead, and the slowest too while the model has records of that lane, which the map holds as unfinished.
-    All that run ahead may have an eighth of `join.max_bytes` waiting, each partition the same share: one with large
-    records would fill all of it, however long the backlog is. It goes on when half of its share has got its outcomes,
+    All that run ahead may have a thirty-second of `join.max_bytes` waiting, each partition the same share: one that
+    is delivered first would fill all of it, however long the backlog is. It goes on when half of its share has got its outcomes,
     not sooner, since with a pause the client throws away what it has fetched of a partition. When all of
     `join.max_bytes` is held, what is kept for amendments goes first. When that much still waits, everything is paused
     while the model and the commits work it off; once there is nothing left to do, each lane's slowest partition goes on

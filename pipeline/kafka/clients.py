@@ -15,12 +15,6 @@ from pipeline.telemetry.logs import logger
 Properties = dict[str, Any]
 
 LIBRDKAFKA = "librdkafka"
-FETCH_BYTES = 1 << 17
-"""As much of each partition comes in one fetch; a batch of a publisher of ours is no larger.
-
-Brokers send a batch that is larger only for the first partition of a request, and the client begins each request with
-the same one, so that it would be read to its end before the next.
-"""
 QUIET_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 _SYSLOG_WARNING = 4

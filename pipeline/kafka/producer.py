@@ -6,7 +6,7 @@ from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pipeline.kafka.clients import FETCH_BYTES, Properties, common
+from pipeline.kafka.clients import Properties, common
 from pipeline.kafka.contract import Output
 from pipeline.kafka.errors import Fatal, KafkaFailure, explain, translated
 from pipeline.settings import KafkaSettings
@@ -155,7 +155,6 @@ def client_properties(settings: KafkaSettings, role: str, max_message_bytes: int
     return {
         "compression.type": "lz4",
         "linger.ms": 5,
-        "batch.size": FETCH_BYTES,
         "queue.buffering.max.messages": MAX_QUEUED_RECORDS,
         "queue.buffering.max.kbytes": MAX_QUEUED_KBYTES,
         "message.max.bytes": max_message_bytes,

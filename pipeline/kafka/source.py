@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as ClientTopicPartition
 
 from pipeline.kafka.backlog import backlog
-from pipeline.kafka.clients import FETCH_BYTES, Properties, common
+from pipeline.kafka.clients import Properties, common
 from pipeline.kafka.contract import (
     Arrivals,
     GroupMetadata,
@@ -218,7 +218,7 @@ def _properties(kafka: KafkaSettings) -> Properties:
         "fetch.wait.max.ms": 50,
         "fetch.error.backoff.ms": 100,
         "fetch.queue.backoff.ms": 10,
-        "fetch.message.max.bytes": FETCH_BYTES,
+        "fetch.message.max.bytes": 1 << 17,
         "queued.min.messages": 1_000,  # of each partition; the default of 100,000 is what most memory went to
         "queued.max.messages.kbytes": 32_768,
         **kafka.client_options,

@@ -216,17 +216,6 @@ def test_a_client_that_no_longer_delivers_is_found_out_and_begins_anew(
     assert values(poll_until(source, all_ends(broker)), where) == [b"1"]
 
 
-@pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.stack)], indirect=True)
-def test_no_topic_is_read_far_ahead_of_the_others(broker: Broker) -> None:
-    half_a_megabyte = [random.Random(number).randbytes(250) for number in range(2_000)]
-    for topic in broker.topics.sources:
-        broker.publish(topic, 0, half_a_megabyte)
-    source = broker.source(Listener())
-    arrivals = poll_until(source, lambda arrivals: sum(one.records for one in arrivals) >= len(half_a_megabyte))
-    read = [len(values(arrivals, TopicPartition(topic, 0))) for topic in broker.topics.sources]
-    assert max(read) < 0.75 * len(half_a_megabyte), read
-
-
 def test_the_backlog_is_what_is_still_to_be_delivered(broker: Broker) -> None:
     where = TopicPartition(broker.topics.sources[1], 0)
     broker.publish(where.topic, 0, [b"%d" % number for number in range(25)])

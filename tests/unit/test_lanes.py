@@ -68,8 +68,8 @@ def test_when_full_all_wait_while_the_model_works(lanes: Lanes, source: Pausable
     assert held(lanes, source, draining=True) == set()
 
 
-def test_who_runs_ahead_may_have_a_third_of_an_eighth_of_what_may_wait(lanes: Lanes, source: PausableSource) -> None:
-    share = MIB // 24
+def test_who_runs_ahead_may_have_a_third_of_a_thirty_second(lanes: Lanes, source: PausableSource) -> None:
+    share = MIB // 96
     for modality in Modality:
         arrive(lanes, modality, 0, 1_000 + modality, share)
     assert held(lanes, source) == set()
@@ -86,7 +86,7 @@ def test_of_more_lanes_each_has_a_smaller_share(source: PausableSource) -> None:
     lanes = Lanes(SETTINGS)
     lanes.assign({where(modality, number): Fresh(0) for modality in Modality for number in (0, 1)})
     for modality in Modality:
-        arrive(lanes, modality, 0, 1_000 + modality, MIB // 24)
+        arrive(lanes, modality, 0, 1_000 + modality, MIB // 96)
     assert held(lanes, source) == {"image", "sensor"}
 
 
