@@ -24,8 +24,8 @@ class Lanes:
     ahead of its lane's slowest is paused; so is one whose lane has an offset map above three quarters of the limit,
     whatever its lead, and the slowest too while the model has records of that lane, which the map holds as unfinished.
     All that run ahead may have a thirty-second of `join.max_bytes` waiting, each partition the same share: one that
-    is delivered first would fill all of it, however long the backlog is. It goes on when half of its share has got its outcomes,
-    not sooner, since with a pause the client throws away what it has fetched of a partition. When all of
+    is delivered first would fill all of it, however long the backlog is. It goes on when half of its share has got its
+    outcomes, not sooner, since with a pause the client throws away what it has fetched of a partition. When all of
     `join.max_bytes` is held, what is kept for amendments goes first. When that much still waits, everything is paused
     while the model and the commits work it off; once there is nothing left to do, each lane's slowest partition goes on
     alone, so that its windows close.
