@@ -23,12 +23,12 @@ class Lanes:
     Back-pressure: queues are bounded and nothing is dropped. A partition that runs more than `join.max_lead_ms`
     ahead of its lane's slowest is paused; so is one whose lane has an offset map above three quarters of the limit,
     whatever its lead, and the slowest too while the model has records of that lane, which the map holds as unfinished.
-    All that run ahead may have a thirty-second of `join.max_bytes` waiting, each partition the same share: one that
-    is delivered first would fill all of it, however long the backlog is. It goes on when half of its share has got its
-    outcomes, not sooner, since with a pause the client throws away what it has fetched of a partition. When all of
-    `join.max_bytes` is held, what is kept for amendments goes first. When that much still waits, everything is paused
-    while the model and the commits work it off; once there is nothing left to do, each lane's slowest partition goes on
-    alone, so that its windows close.
+    What comes beyond the slowest can only wait: all of it together may have a thirty-second of `join.max_bytes`, each
+    partition the same share. One that has it goes on when the others have caught up with half of it, not sooner, since
+    with a pause the client throws away what it has fetched of a partition. When all of `join.max_bytes` is held, what
+    is kept for amendments goes first. When that much still waits, everything is paused while the model and the commits
+    work it off; once there is nothing left to do, each lane's slowest partition goes on alone, so that its windows
+    close.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -42,7 +42,7 @@ class Lanes:
         limit = settings.kafka.map_characters
         self.maps = MapSizes(limit, offset_map.offsets_that_fit(limit))
         self._paused: set[TopicPartition] = set()
-        self._booked_bytes = 0
+        self._waiting_bytes = 0
         self._full = False
         self.is_assigned = False
 
@@ -53,9 +53,8 @@ class Lanes:
 
     @property
     def waiting_bytes(self) -> int:
-        """Payload between the source and the commit of its outcome."""
-        waiting = sum(lane.waiting_bytes(modality) for lane in self._lanes.values() for modality in Modality)
-        return self._booked_bytes + waiting
+        """Payload between the source and its outcome."""
+        return self._waiting_bytes
 
     @property
     def paused(self) -> Collection[TopicPartition]:
@@ -102,7 +101,7 @@ class Lanes:
         self._lanes.clear()
         self.maps.clear()
         self._paused.clear()
-        self._booked_bytes = 0
+        self._waiting_bytes = 0
         self.is_assigned = False
 
     def at_ends(self, ends: Iterable[EndOfPartition], now_ms: int) -> None:
@@ -111,13 +110,13 @@ class Lanes:
             if (lane := self._lanes.get(end.partition)) is not None:
                 lane.at_end(self._modalities[end.topic], end.offset, now_ms)
 
-    def book(self, payload_bytes: int) -> None:
-        """So much payload has its outcomes, which wait for a commit."""
-        self._booked_bytes += payload_bytes
+    def take_in(self, payload_bytes: int) -> None:
+        """So much payload waits for its outcomes."""
+        self._waiting_bytes += payload_bytes
 
     def let_go(self, payload_bytes: int) -> None:
-        """The commit is through."""
-        self._booked_bytes -= payload_bytes
+        """So much payload is no longer needed."""
+        self._waiting_bytes -= payload_bytes
 
     def advance(self, now_ms: int) -> Iterator[tuple[Lane, list[Outcome]]]:
         """Moves every lane's watermark on; yields what became of windows whose deadline has passed."""
@@ -159,7 +158,7 @@ class Lanes:
         if self._held_bytes() > limit:
             for lane in self._lanes.values():
                 lane.give_up_amendments()
-        self._full = self.waiting_bytes > limit
+        self._full = self._waiting_bytes > limit
         self._measure_maps()
         wanted: set[TopicPartition] = set()
         for number, lane in self._lanes.items():
@@ -168,7 +167,7 @@ class Lanes:
                 held = set(Modality)
             else:
                 held = lane.leading(0 if nearly_full or self._full else self._max_lead_ms, now_ms)
-                held |= {modality for modality in lane.leading(0, now_ms) if self._has_its_share(number, modality)}
+                held |= self._with_their_share(number, lane.payload_ahead(now_ms))
             wanted |= {TopicPartition(self._topics[modality], number) for modality in held}
             for modality in held:
                 lane.not_at_end(modality)
@@ -194,14 +193,14 @@ class Lanes:
                     position = lane.position(modality)
                     self.maps.note(where, offset_map.size(position, topic, number), position.high)
 
-    def _has_its_share(self, number: int, modality: Modality) -> bool:
-        """Returns whether of a partition as much waits as may if it runs ahead; of one that is paused, half of it."""
+    def _with_their_share(self, number: int, ahead: Mapping[Modality, int]) -> set[Modality]:
+        """Returns the partitions of which as much has come ahead as may; of those that are paused, half as much."""
         share = READ_AHEAD * self._max_bytes / (len(self._lanes) * len(Modality))
-        is_paused = TopicPartition(self._topics[modality], number) in self._paused
-        return self._lanes[number].waiting_bytes(modality) > share * (READ_ON if is_paused else 1)
+        paused = {modality for modality, topic in self._topics.items() if TopicPartition(topic, number) in self._paused}
+        return {one for one, size in ahead.items() if size > share * (READ_ON if one in paused else 1)}
 
     def _held_bytes(self) -> int:
-        return self.waiting_bytes + sum(lane.kept_bytes for lane in self._lanes.values())
+        return self._waiting_bytes + sum(lane.kept_bytes for lane in self._lanes.values())
 
 
 def _awaits_answers(lane: Lane) -> bool:

@@ -17,7 +17,7 @@ from pipeline.telemetry import metrics
 
 REFRESH_MS = 1_000
 BEHIND_MS = 100
-_LANE, _FRESH, _OFFSET, _VALUE = map(attrgetter, ("lane", "fresh", "offset", "value"))
+_LANE, _FRESH, _VALUE = attrgetter("lane"), attrgetter("fresh"), attrgetter("value")
 MAX_ABORTS_IN_A_ROW = 20
 Receipt = Callable[[], None]
 
@@ -59,10 +59,10 @@ class Ledger:
 
     def book(self, lane: Lane, modality: Modality, message: Message, output: Output) -> None:
         """Books one output for the one source record it accounts for; it may be as large as that."""
-        payload_bytes = len(message.value or b"")
         self._booked.append(output)
-        lane.finish(modality, [message.offset], payload_bytes)
-        self._keep_until_committed(payload_bytes + len(output.value))
+        lane.finish(modality, [message.offset])
+        self._lanes.take_in(len(output.value))
+        self._receipts.append(partial(self._lanes.let_go, len(message.value or b"") + len(output.value)))
 
     def book_all(self, moments: Sequence[Moment], outputs: Sequence[Output], committed: Receipt) -> None:
         """Books an output for each of these moments; it accounts for the moment's fresh records.
@@ -74,15 +74,11 @@ class Ledger:
         """
         self._booked += outputs
         self._receipts.append(committed)
-        total_bytes = 0
         for lane, run in groupby(moments, key=_LANE):
             records = list(chain.from_iterable(map(_FRESH, run)))
             for modality in Modality:
-                mine = [record for record in records if record.modality is modality]
-                payload_bytes = sum(map(len, map(_VALUE, mine)))
-                lane.finish(modality, map(_OFFSET, mine), payload_bytes)
-                total_bytes += payload_bytes
-        self._keep_until_committed(total_bytes)
+                lane.finish(modality, [record.offset for record in records if record.modality is modality])
+            self._receipts.append(partial(self._lanes.let_go, sum(map(len, map(_VALUE, records)))))
 
     def commit_if_due(self, group: Callable[[], GroupMetadata], now_ms: int, *, behind: bool = False) -> None:
         """Takes note of a commit that is through and starts the next one if it is due.
@@ -120,10 +116,6 @@ class Ledger:
     def close(self) -> None:
         """Ends the commit thread and gives the transactional id up."""
         self._committer.close()
-
-    def _keep_until_committed(self, payload_bytes: int) -> None:
-        self._lanes.book(payload_bytes)
-        self._receipts.append(partial(self._lanes.let_go, payload_bytes))
 
     def _commit(self, group: Callable[[], GroupMetadata], now_ms: int) -> None:
         offsets = self._lanes.take_offsets()

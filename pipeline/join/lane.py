@@ -7,7 +7,7 @@ from pipeline.events.records import Modality
 from pipeline.join.moment import Window
 from pipeline.join.outcomes import JoinRules, Outcome, Record
 from pipeline.join.tracker import Lookback, OffsetTracker, Position
-from pipeline.join.watermark import Watermark
+from pipeline.join.watermark import Lead, Watermark
 from pipeline.join.window import WindowJoin
 
 _LOOKBACK_STEPS = 16
@@ -19,7 +19,7 @@ class Lane:
 
     Pure. The caller has every delivered record admitted first, and learns which of them were finished before a
     restart. Of all, those that can be joined then go to `add`; the unfinished others straight to their dead letters.
-    Each unfinished record is `finish`ed once, when its output is in the transaction; until then its payload waits.
+    Each unfinished record is `finish`ed once, when its output is in the transaction.
     """
 
     def __init__(self, rules: JoinRules, starts: Mapping[Modality, Position]) -> None:
@@ -28,10 +28,10 @@ class Lane:
         self._watermark = Watermark(rules.out_of_order_ms, rules.idle_ms)
         self._join = WindowJoin(rules)
         self._trackers = {modality: OffsetTracker(starts[modality]) for modality in Modality}
+        self._leads = {modality: Lead() for modality in Modality}
         self._lookbacks = {modality: Lookback(starts[modality].replay_from, step_ms) for modality in Modality}
         self._amendable = {modality: frozenset(starts[modality].amendable) for modality in Modality}
         self._replaying = {modality: starts[modality].high for modality in Modality if starts[modality].high}
-        self._waiting_bytes = dict.fromkeys(Modality, 0)
         self._changed = set(Modality)
         self._last_amendable: Mapping[Modality, frozenset[int]] = {}
 
@@ -54,10 +54,6 @@ class Lane:
         """Records of a partition that have no outcome yet."""
         return len(self._trackers[modality])
 
-    def waiting_bytes(self, modality: Modality) -> int:
-        """Payload of a partition's records that have no outcome yet."""
-        return self._waiting_bytes[modality]
-
     def read_up_to(self, modality: Modality) -> int:
         """The offset below which all records of a partition have been delivered."""
         return self._trackers[modality].next
@@ -73,10 +69,6 @@ class Lane:
         finished = self._trackers[modality].admit(offsets)
         self._read_up_to(modality, offsets[-1] + 1)
         return finished
-
-    def take_in(self, modality: Modality, payload_bytes: int) -> None:
-        """The admitted records of a partition that are unfinished have so much payload."""
-        self._waiting_bytes[modality] += payload_bytes
 
     def add(self, modality: Modality, records: Sequence[Record], finished: Container[int] = ()) -> list[Outcome]:
         """Joins admitted records of a partition; returns what is settled by them. The others wait.
@@ -101,16 +93,14 @@ class Lane:
                 outcomes += self._join.add(modality, [record])
         return outcomes
 
-    def finish(self, modality: Modality, offsets: Iterable[int], payload_bytes: int = 0) -> None:
-        """Admitted records of a partition have their outputs in the transaction being built.
+    def note_payload(self, modality: Modality, payload_bytes: int) -> None:
+        """The delivery of a partition that was added last has so much payload, without what was finished before."""
+        if (newest_ms := self._watermark.newest_ms(modality)) is not None:
+            self._leads[modality].note(newest_ms, payload_bytes)
 
-        Args:
-            modality: the partition's.
-            offsets: of the records.
-            payload_bytes: theirs, as it was taken in.
-        """
+    def finish(self, modality: Modality, offsets: Iterable[int]) -> None:
+        """Admitted records of a partition have their outputs in the transaction being built."""
         self._changed.add(modality)
-        self._waiting_bytes[modality] -= payload_bytes
         self._trackers[modality].finish(offsets)
 
     def at_end(self, modality: Modality, offset: int, now_ms: int) -> None:
@@ -142,6 +132,13 @@ class Lane:
     def leading(self, max_lead_ms: int, now_ms: int) -> set[Modality]:
         """Returns the partitions that are more than `max_lead_ms` ahead of the lane's slowest."""
         return self._watermark.leading(max_lead_ms, now_ms)
+
+    def payload_ahead(self, now_ms: int) -> dict[Modality, int]:
+        """Returns the payload of each partition that came beyond where the lane's slowest is."""
+        slowest_ms = self._watermark.slowest_ms(now_ms)
+        if slowest_ms is None:
+            return dict.fromkeys(Modality, 0)
+        return {modality: lead.beyond(slowest_ms) for modality, lead in self._leads.items()}
 
     def position(self, modality: Modality) -> Position:
         """Returns what to commit for a partition."""

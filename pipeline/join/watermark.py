@@ -1,4 +1,6 @@
-"""How far event time has come in a lane."""
+"""How far event time has come in a lane, and what has come of a partition beyond that."""
+
+from collections import deque
 
 from pipeline.events.records import Modality
 
@@ -58,12 +60,22 @@ class Watermark:
             self._value = reached if self._value is None else max(self._value, reached)
         return self._value
 
-    def leading(self, max_lead_ms: int, now_ms: int) -> set[Modality]:
-        """Returns the partitions that are more than `max_lead_ms` ahead of the lane's slowest."""
+    def newest_ms(self, modality: Modality) -> int | None:
+        """Returns the newest event time that a partition has shown."""
+        return self._newest[modality]
+
+    def slowest_ms(self, now_ms: int) -> int | None:
+        """Returns the newest event time of the lane's slowest partition; None if there is nothing to wait for."""
         waiting = [modality for modality in Modality if not self._idle(modality, now_ms)]
         if self._oldest_ms is None or not waiting:
+            return None
+        return min(self._oldest_ms if (time := self._newest[m]) is None else time for m in waiting)
+
+    def leading(self, max_lead_ms: int, now_ms: int) -> set[Modality]:
+        """Returns the partitions that are more than `max_lead_ms` ahead of the lane's slowest."""
+        slowest = self.slowest_ms(now_ms)
+        if slowest is None:
             return set()
-        slowest = min(self._oldest_ms if (time := self._newest[m]) is None else time for m in waiting)
         return {m for m in Modality if (time := self._newest[m]) is not None and time - slowest > max_lead_ms}
 
     def _idle(self, modality: Modality, now_ms: int) -> bool:
@@ -74,3 +86,22 @@ class Watermark:
         known = [time for time in self._newest.values() if time is not None]
         ends = [since for since in self._at_end_since.values() if since is not None]
         return max(known) + now_ms - max(ends) if known else None
+
+
+class Lead:
+    """How much payload of a partition has come beyond an event time: until the others get there, it can only wait."""
+
+    def __init__(self) -> None:
+        self._deliveries: deque[tuple[int, int]] = deque()
+        self._bytes = 0
+
+    def note(self, newest_ms: int, payload_bytes: int) -> None:
+        """A delivery of so much payload; `newest_ms` is the newest event time so far, which does not go back."""
+        self._deliveries.append((newest_ms, payload_bytes))
+        self._bytes += payload_bytes
+
+    def beyond(self, time_ms: int) -> int:
+        """Returns the payload of the deliveries that went beyond a time; what has been passed once counts no more."""
+        while self._deliveries and self._deliveries[0][0] <= time_ms:
+            self._bytes -= self._deliveries.popleft()[1]
+        return self._bytes

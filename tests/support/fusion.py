@@ -175,10 +175,4 @@ def run_to_balance(broker: MemoryBroker, *replicas: Replica) -> None:
     """Steps the replicas until every record is accounted for, once."""
     run_until(lambda: accounted(broker).total() >= expected(broker).total(), *replicas)
     assert accounted(broker) == expected(broker)
-    run_until(lambda: not any(map(_waits, replicas)), *replicas)
-
-
-def _waits(one: Replica) -> bool:
-    """Whether payload waits by the count of any partition, or of the replica."""
-    partitions = [lane.waiting_bytes(modality) for lane in one.lanes.values() for modality in Modality]
-    return any(partitions) or one.waiting_bytes != 0
+    run_until(lambda: not any(one.waiting_bytes for one in replicas), *replicas)

@@ -61,17 +61,10 @@ def arrive(lanes: Lanes, modality: Modality, offset: int, time_ms: int, size: in
     assert lane is not None
     message = Message(TOPICS[modality], 0, offset, time_ms, b"k", bytes(size))
     lane.admit(modality, [offset])
-    lane.take_in(modality, size)
+    lanes.take_in(size)
     lane.add(modality, [Record(modality, offset, b"%d-%d" % (modality, offset), time_ms)])
+    lane.note_payload(modality, size)
     return message
-
-
-def book(lanes: Lanes, modality: Modality, size: int) -> None:
-    """So many bytes of a partition get their outcomes, which wait for a commit."""
-    lane = lanes.get(0)
-    assert lane is not None
-    lane.finish(modality, [], size)
-    lanes.book(size)
 
 
 def held(lanes: Lanes, source: PausableSource, *, draining: bool = False, now_ms: int = 0) -> set[str]:

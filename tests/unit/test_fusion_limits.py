@@ -16,6 +16,7 @@ from pipeline.join.tracker import Position
 from pipeline.model.samples import Sample
 from tests.support.events import StubPredictor
 from tests.support.fusion import (
+    NOW_MS,
     SETTINGS,
     Beside,
     accounted,
@@ -24,6 +25,7 @@ from tests.support.fusion import (
     publish,
     replica,
     run_to_balance,
+    run_until,
 )
 from tests.support.memory import MemoryBroker
 from tests.support.stepped import SteppedCommitter, SteppedInference
@@ -98,6 +100,22 @@ def test_a_commit_that_is_slow_holds_the_source_back(broker: MemoryBroker) -> No
     while accounted(broker) != expected(broker):
         committer.advance()
         one.step()
+    one.crash()
+
+
+def test_what_runs_ahead_is_held_back_until_its_partners_come(broker: MemoryBroker) -> None:
+    join = SETTINGS.join.model_copy(update={"max_bytes": 100_000, "idle_ms": 60_000})
+    settings = SETTINGS.model_copy(update={"join": join})
+    publish(broker, b"first", SPEECH, IMAGE, SENSOR)
+    one = replica(broker, settings=settings)
+    keys = [b"k%d" % number for number in range(40)]
+    for number, key in enumerate(keys):
+        publish(broker, key, SPEECH, at_ms=NOW_MS + number)
+    run_until(lambda: {where.topic for where in one.consumer._lanes.paused} == {"speech"}, one)
+    for number, key in enumerate(keys):
+        publish(broker, key, IMAGE, SENSOR, at_ms=NOW_MS + number)
+    run_to_balance(broker, one)
+    assert not one.consumer._lanes.paused
     one.crash()
 
 

@@ -13,7 +13,7 @@ from pipeline.kafka.contract import (
     TopicPartition,
 )
 from pipeline.kafka.errors import Fatal
-from tests.support.lanes import MIB, SETTINGS, TOPICS, PausableSource, arrive, book, held, where
+from tests.support.lanes import MIB, SETTINGS, TOPICS, PausableSource, arrive, held, where
 
 SPEECH, IMAGE, SENSOR = Modality
 
@@ -57,29 +57,41 @@ def test_when_full_all_wait_while_the_model_works(lanes: Lanes, source: Pausable
     for modality in Modality:
         arrive(lanes, modality, 0, 1_000 + modality, MIB // 2)
     assert held(lanes, source, draining=True) == {"speech", "image", "sensor"}
-    book(lanes, SPEECH, MIB // 2)
-    book(lanes, IMAGE, MIB // 2)
-    assert held(lanes, source, draining=True) == {"speech", "image", "sensor"}, "until a commit is through"
     lanes.let_go(MIB // 2)
     assert held(lanes, source, draining=True) == {"speech", "image", "sensor"}, "not before there is relief"
     lanes.let_go(MIB // 2)
-    assert held(lanes, source, draining=True) == {"sensor"}, "half may wait, but not for what runs ahead"
-    book(lanes, SENSOR, MIB // 2)
+    assert held(lanes, source, draining=True) == {"image", "sensor"}, "half may wait, but not what runs ahead"
+    for modality in (SPEECH, IMAGE):
+        arrive(lanes, modality, 1, 1_002)
     assert held(lanes, source, draining=True) == set()
 
 
-def test_who_runs_ahead_may_have_a_third_of_a_thirty_second(lanes: Lanes, source: PausableSource) -> None:
+def test_what_runs_ahead_may_be_a_third_of_a_thirty_second_of_what_may_wait(
+    lanes: Lanes, source: PausableSource
+) -> None:
     share = MIB // 96
     for modality in Modality:
-        arrive(lanes, modality, 0, 1_000 + modality, share)
+        arrive(lanes, modality, 0, 1_000)
+    for offset in range(1, 5):
+        arrive(lanes, SPEECH, offset, 1_000 + 100 * offset, share // 4)
     assert held(lanes, source) == set()
-    for modality in Modality:
-        arrive(lanes, modality, 1, 1_010 + modality, 2)
-    assert held(lanes, source) == {"image", "sensor"}, "the slowest goes on"
-    book(lanes, IMAGE, share // 2)
-    assert held(lanes, source) == {"image", "sensor"}, "half of its share has not got its outcomes yet"
-    book(lanes, IMAGE, 2)
-    assert held(lanes, source) == {"sensor"}
+    arrive(lanes, SPEECH, 5, 1_500, 4)
+    assert held(lanes, source) == {"speech"}
+    for modality in (IMAGE, SENSOR):
+        arrive(lanes, modality, 1, 1_200)
+    assert held(lanes, source) == {"speech"}, "the others have not caught up with half of it"
+    arrive(lanes, SENSOR, 2, 1_300)
+    assert held(lanes, source) == {"speech"}, "one of them has not"
+    arrive(lanes, IMAGE, 2, 1_300)
+    assert held(lanes, source) == set()
+
+
+def test_what_waits_for_an_input_that_is_away_has_not_run_ahead(lanes: Lanes, source: PausableSource) -> None:
+    for offset in range(10):
+        arrive(lanes, SPEECH, offset, 1_000 + 100 * offset, MIB // 96)
+        arrive(lanes, IMAGE, offset, 1_000 + 100 * offset, MIB // 96)
+        lanes.at_ends([EndOfPartition(TOPICS[SENSOR], 0, 0)], now_ms=0)
+        assert held(lanes, source, now_ms=1_000) == set()
 
 
 def test_of_more_lanes_each_has_a_smaller_share(source: PausableSource) -> None:

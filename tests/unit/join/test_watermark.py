@@ -1,7 +1,7 @@
 """The lane's watermark: the clock is a number in these tests."""
 
 from pipeline.events.records import Modality
-from pipeline.join.watermark import Watermark
+from pipeline.join.watermark import Lead, Watermark
 
 SPEECH, IMAGE, SENSOR = Modality
 
@@ -105,3 +105,15 @@ def test_nobody_leads_when_all_are_at_their_ends() -> None:
     for modality in Modality:
         watermark.at_end(modality, now_ms=0)
     assert watermark.leading(0, now_ms=1_000) == set()
+
+
+def test_a_lead_is_what_came_beyond_a_time() -> None:
+    lead = Lead()
+    assert lead.beyond(0) == 0
+    for time_ms, payload_bytes in ((1_000, 1), (1_000, 10), (2_000, 100), (3_000, 1_000)):
+        lead.note(time_ms, payload_bytes)
+    assert lead.beyond(999) == 1_111
+    assert lead.beyond(1_000) == 1_100
+    assert lead.beyond(2_999) == 1_000
+    assert lead.beyond(0) == 1_000, "what has been passed counts no more"
+    assert lead.beyond(3_000) == 0
