@@ -96,14 +96,13 @@ class FusionConsumer(PartitionListener):
             finished = lane.admit(modality, delivery.offsets)
             sizes = [len(value or b"") for value in delivery.values]
             self._poll_size.note(len(sizes), sum(sizes))
-            waiting = compress(sizes, [at not in finished for at in delivery.offsets]) if finished else sizes
-            payload_bytes = sum(waiting)
-            self._lanes.take_in(payload_bytes)
+            waiting = list(compress(sizes, [at not in finished for at in delivery.offsets])) if finished else sizes
+            self._lanes.take_in(sum(waiting))
             for place, error in inspected.refused:
                 if delivery.offsets[place] not in finished:
                     self._write_off(lane, delivery.message(place), error.reason, str(error))
             self._settle(lane, lane.add(modality, inspected.records, finished))
-            lane.note_payload(modality, payload_bytes)
+            lane.note_sizes(modality, waiting)
 
     # 2. The join has settled something: it goes to the model, or to the dead letters.
 

@@ -14,7 +14,7 @@ from pipeline.settings import Settings
 from pipeline.telemetry import metrics
 
 RELIEF = 0.8
-READ_AHEAD, READ_ON = 1 / 32, 0.5
+READ_AHEAD, READ_ON = 1 / 8, 0.5
 
 
 class Lanes:
@@ -23,12 +23,12 @@ class Lanes:
     Back-pressure: queues are bounded and nothing is dropped. A partition that runs more than `join.max_lead_ms`
     ahead of its lane's slowest is paused; so is one whose lane has an offset map above three quarters of the limit,
     whatever its lead, and the slowest too while the model has records of that lane, which the map holds as unfinished.
-    What comes beyond the slowest can only wait: all of it together may have a thirty-second of `join.max_bytes`, each
-    partition the same share. One that has it goes on when the others have caught up with half of it, not sooner, since
-    with a pause the client throws away what it has fetched of a partition. When all of `join.max_bytes` is held, what
-    is kept for amendments goes first. When that much still waits, everything is paused while the model and the commits
-    work it off; once there is nothing left to do, each lane's slowest partition goes on alone, so that its windows
-    close.
+    What comes beyond the slowest can only wait: all of it together may take an eighth of `join.max_bytes` of memory,
+    each partition the same share. One that has it goes on when the others have caught up with half of it, not sooner,
+    since with a pause the client throws away what it has fetched of a partition. When all of `join.max_bytes` is held,
+    what is kept for amendments goes first. When that much still waits, everything is paused while the model and the
+    commits work it off; once there is nothing left to do, each lane's slowest partition goes on alone, so that its
+    windows close.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -167,7 +167,7 @@ class Lanes:
                 held = set(Modality)
             else:
                 held = lane.leading(0 if nearly_full or self._full else self._max_lead_ms, now_ms)
-                held |= self._with_their_share(number, lane.payload_ahead(now_ms))
+                held |= self._with_their_share(number, lane.bytes_ahead(now_ms))
             wanted |= {TopicPartition(self._topics[modality], number) for modality in held}
             for modality in held:
                 lane.not_at_end(modality)

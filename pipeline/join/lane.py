@@ -10,6 +10,8 @@ from pipeline.join.tracker import Lookback, OffsetTracker, Position
 from pipeline.join.watermark import Lead, Watermark
 from pipeline.join.window import WindowJoin
 
+RECORD_BYTES = 512
+"""So much memory, or a little less, a record takes beside its value."""
 _LOOKBACK_STEPS = 16
 _TIME = attrgetter("event_time_ms")
 
@@ -93,10 +95,10 @@ class Lane:
                 outcomes += self._join.add(modality, [record])
         return outcomes
 
-    def note_payload(self, modality: Modality, payload_bytes: int) -> None:
-        """The delivery of a partition that was added last has so much payload, without what was finished before."""
+    def note_sizes(self, modality: Modality, value_bytes: Sequence[int]) -> None:
+        """Takes note of how large the records are that were added last, without those that were finished before."""
         if (newest_ms := self._watermark.newest_ms(modality)) is not None:
-            self._leads[modality].note(newest_ms, payload_bytes)
+            self._leads[modality].note(newest_ms, sum(value_bytes) + RECORD_BYTES * len(value_bytes))
 
     def finish(self, modality: Modality, offsets: Iterable[int]) -> None:
         """Admitted records of a partition have their outputs in the transaction being built."""
@@ -133,8 +135,8 @@ class Lane:
         """Returns the partitions that are more than `max_lead_ms` ahead of the lane's slowest."""
         return self._watermark.leading(max_lead_ms, now_ms)
 
-    def payload_ahead(self, now_ms: int) -> dict[Modality, int]:
-        """Returns the payload of each partition that came beyond where the lane's slowest is."""
+    def bytes_ahead(self, now_ms: int) -> dict[Modality, int]:
+        """Returns how much memory the records of each partition take that came beyond where the lane's slowest is."""
         slowest_ms = self._watermark.slowest_ms(now_ms)
         if slowest_ms is None:
             return dict.fromkeys(Modality, 0)

@@ -89,19 +89,19 @@ class Watermark:
 
 
 class Lead:
-    """How much payload of a partition has come beyond an event time: until the others get there, it can only wait."""
+    """How much of a partition has come beyond an event time: until the others get there, it can only wait."""
 
     def __init__(self) -> None:
         self._deliveries: deque[tuple[int, int]] = deque()
         self._bytes = 0
 
-    def note(self, newest_ms: int, payload_bytes: int) -> None:
-        """A delivery of so much payload; `newest_ms` is the newest event time so far, which does not go back."""
-        self._deliveries.append((newest_ms, payload_bytes))
-        self._bytes += payload_bytes
+    def note(self, newest_ms: int, size_bytes: int) -> None:
+        """A delivery of this size has come; `newest_ms` is the newest event time so far, which does not go back."""
+        self._deliveries.append((newest_ms, size_bytes))
+        self._bytes += size_bytes
 
     def beyond(self, time_ms: int) -> int:
-        """Returns the payload of the deliveries that went beyond a time; what has been passed once counts no more."""
+        """Returns the size of the deliveries that went beyond a time; what has been passed once counts no more."""
         while self._deliveries and self._deliveries[0][0] <= time_ms:
             self._bytes -= self._deliveries.popleft()[1]
         return self._bytes

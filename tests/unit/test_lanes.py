@@ -66,10 +66,8 @@ def test_when_full_all_wait_while_the_model_works(lanes: Lanes, source: Pausable
     assert held(lanes, source, draining=True) == set()
 
 
-def test_what_runs_ahead_may_be_a_third_of_a_thirty_second_of_what_may_wait(
-    lanes: Lanes, source: PausableSource
-) -> None:
-    share = MIB // 96
+def test_what_runs_ahead_may_take_a_third_of_an_eighth_of_what_may_wait(lanes: Lanes, source: PausableSource) -> None:
+    share = MIB // 24
     for modality in Modality:
         arrive(lanes, modality, 0, 1_000)
     for offset in range(1, 5):
@@ -88,8 +86,8 @@ def test_what_runs_ahead_may_be_a_third_of_a_thirty_second_of_what_may_wait(
 
 def test_what_waits_for_an_input_that_is_away_has_not_run_ahead(lanes: Lanes, source: PausableSource) -> None:
     for offset in range(10):
-        arrive(lanes, SPEECH, offset, 1_000 + 100 * offset, MIB // 96)
-        arrive(lanes, IMAGE, offset, 1_000 + 100 * offset, MIB // 96)
+        arrive(lanes, SPEECH, offset, 1_000 + 100 * offset, MIB // 24)
+        arrive(lanes, IMAGE, offset, 1_000 + 100 * offset, MIB // 24)
         lanes.at_ends([EndOfPartition(TOPICS[SENSOR], 0, 0)], now_ms=0)
         assert held(lanes, source, now_ms=1_000) == set()
 
@@ -98,7 +96,7 @@ def test_of_more_lanes_each_has_a_smaller_share(source: PausableSource) -> None:
     lanes = Lanes(SETTINGS)
     lanes.assign({where(modality, number): Fresh(0) for modality in Modality for number in (0, 1)})
     for modality in Modality:
-        arrive(lanes, modality, 0, 1_000 + modality, MIB // 96)
+        arrive(lanes, modality, 0, 1_000 + modality, MIB // 24)
     assert held(lanes, source) == {"image", "sensor"}
 
 

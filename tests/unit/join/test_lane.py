@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from pipeline.events.records import Modality
-from pipeline.join.lane import Lane
+from pipeline.join.lane import RECORD_BYTES, Lane
 from pipeline.join.outcomes import Amended, Duplicate, Joined, JoinRules, Outcome, Partial, Record
 from pipeline.join.tracker import Position
 
@@ -178,3 +178,14 @@ def test_a_paused_partition_holds_the_watermark() -> None:
     assert lane.leading(0, now_ms=1_000) == set()
     take(lane, SPEECH, 1, b"c", 9_000)
     assert lane.leading(3_000, now_ms=1_000) == {SPEECH}
+
+
+def test_what_is_ahead_is_measured_with_what_a_record_takes_beside_its_value() -> None:
+    lane = fresh()
+    assert set(lane.bytes_ahead(now_ms=0).values()) == {0}
+    lane.note_sizes(SENSOR, [1])
+    assert lane.bytes_ahead(now_ms=0)[SENSOR] == 0, "no record has shown a time"
+    for modality, time_ms, sizes in ((SPEECH, 3_000, [10, 20]), (IMAGE, 2_000, [5]), (SENSOR, 1_000, [7])):
+        take(lane, modality, 0, b"a", time_ms)
+        lane.note_sizes(modality, sizes)
+    assert lane.bytes_ahead(now_ms=0) == {SPEECH: 30 + 2 * RECORD_BYTES, IMAGE: 5 + RECORD_BYTES, SENSOR: 0}
