@@ -97,12 +97,13 @@ class FusionConsumer(PartitionListener):
             sizes = [len(value or b"") for value in delivery.values]
             self._poll_size.note(len(sizes), sum(sizes))
             waiting = list(compress(sizes, [at not in finished for at in delivery.offsets])) if finished else sizes
-            self._lanes.take_in(sum(waiting))
+            payload_bytes = sum(waiting)
+            self._lanes.take_in(payload_bytes)
             for place, error in inspected.refused:
                 if delivery.offsets[place] not in finished:
                     self._write_off(lane, delivery.message(place), error.reason, str(error))
             self._settle(lane, lane.add(modality, inspected.records, finished))
-            lane.note_sizes(modality, waiting)
+            lane.note_payload(modality, len(waiting), payload_bytes)
 
     # 2. The join has settled something: it goes to the model, or to the dead letters.
 

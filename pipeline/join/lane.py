@@ -95,10 +95,10 @@ class Lane:
                 outcomes += self._join.add(modality, [record])
         return outcomes
 
-    def note_sizes(self, modality: Modality, value_bytes: Sequence[int]) -> None:
-        """Takes note of how large the records are that were added last, without those that were finished before."""
+    def note_payload(self, modality: Modality, records: int, payload_bytes: int) -> None:
+        """So many records with so much payload were added last, without those that were finished before."""
         if (newest_ms := self._watermark.newest_ms(modality)) is not None:
-            self._leads[modality].note(newest_ms, sum(value_bytes) + RECORD_BYTES * len(value_bytes))
+            self._leads[modality].note(newest_ms, payload_bytes + RECORD_BYTES * records)
 
     def finish(self, modality: Modality, offsets: Iterable[int]) -> None:
         """Admitted records of a partition have their outputs in the transaction being built."""

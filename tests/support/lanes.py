@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from consumers.lanes import Lanes
 from pipeline.events.records import Modality
-from pipeline.join.lane import RECORD_BYTES
 from pipeline.join.outcomes import Record
 from pipeline.kafka.contract import (
     Arrivals,
@@ -64,7 +63,7 @@ def arrive(lanes: Lanes, modality: Modality, offset: int, time_ms: int, size: in
     lane.admit(modality, [offset])
     lanes.take_in(size)
     lane.add(modality, [Record(modality, offset, b"%d-%d" % (modality, offset), time_ms)])
-    lane.note_sizes(modality, [size - RECORD_BYTES] if size else [])
+    lane.note_payload(modality, 0, size)
     return message
 
 

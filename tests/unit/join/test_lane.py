@@ -183,9 +183,9 @@ def test_a_paused_partition_holds_the_watermark() -> None:
 def test_what_is_ahead_is_measured_with_what_a_record_takes_beside_its_value() -> None:
     lane = fresh()
     assert set(lane.bytes_ahead(now_ms=0).values()) == {0}
-    lane.note_sizes(SENSOR, [1])
+    lane.note_payload(SENSOR, 1, 1)
     assert lane.bytes_ahead(now_ms=0)[SENSOR] == 0, "no record has shown a time"
-    for modality, time_ms, sizes in ((SPEECH, 3_000, [10, 20]), (IMAGE, 2_000, [5]), (SENSOR, 1_000, [7])):
+    for modality, time_ms, records, size in ((SPEECH, 3_000, 2, 30), (IMAGE, 2_000, 1, 5), (SENSOR, 1_000, 1, 7)):
         take(lane, modality, 0, b"a", time_ms)
-        lane.note_sizes(modality, sizes)
+        lane.note_payload(modality, records, size)
     assert lane.bytes_ahead(now_ms=0) == {SPEECH: 30 + 2 * RECORD_BYTES, IMAGE: 5 + RECORD_BYTES, SENSOR: 0}
