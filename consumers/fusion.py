@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import closing
 from itertools import chain, compress
+from operator import itemgetter
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
 
 QUIET_POLL_S, BUSY_POLL_S, FULL_WAIT_S, FINISH_MS = 0.05, 0.002, 0.010, 15_000
+_MODALITY = itemgetter(0)
 _log = logger(__name__)
 
 
@@ -73,8 +75,7 @@ class FusionConsumer(PartitionListener):
         busy = self._is_draining() or not self._ledger.is_settled
         count = self._poll_size.records(len(self._batcher), has_room=self._inference.has_room)
         arrivals = self._source.poll(count, BUSY_POLL_S if busy else QUIET_POLL_S)
-        for topic, deliveries in arrivals.by_topic():
-            self._receive(topic, [one for one in deliveries if one.where.partition in self._lanes.held])
+        self._receive([one for one in arrivals.deliveries if one.where.partition in self._lanes.held])
         attended_ms = self._clock.look()
         self._lanes.at_ends(arrivals.ends, attended_ms)
         for lane, outcomes in self._lanes.advance(attended_ms):
@@ -86,12 +87,12 @@ class FusionConsumer(PartitionListener):
         self._lanes.hold_back(self._source, attended_ms, draining=self._is_draining() or not self._ledger.is_settled)
         self._vitals.watch(monotonic_ms())
 
-    # 1. Records of a topic come in. Those that were finished before a restart are only remembered.
+    # 1. Records come in. Those that were finished before a restart are only remembered.
 
-    def _receive(self, topic: str, deliveries: Sequence[Delivery]) -> None:
-        modality = self._lanes.modality(topic)
-        self._vitals.received(topic, sum(len(delivery.offsets) for delivery in deliveries))
-        for delivery, inspected in zip(deliveries, self._inspector.inspect(modality, deliveries), strict=True):
+    def _receive(self, deliveries: Sequence[Delivery]) -> None:
+        arrived = sorted(((self._lanes.modality(one.where.topic), one) for one in deliveries), key=_MODALITY)
+        self._vitals.received(deliveries)
+        for (modality, delivery), inspected in zip(arrived, self._inspector.inspect(arrived), strict=True):
             lane = self._lanes.held[delivery.where.partition]
             finished = lane.admit(modality, delivery.offsets)
             sizes = [len(value or b"") for value in delivery.values]

@@ -1,7 +1,7 @@
 """The fusion program's vital signs: what flows is counted by the batch, what stands is sampled once a second."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from operator import attrgetter
 
 import numpy as np
@@ -12,7 +12,7 @@ from consumers.lanes import Lanes
 from consumers.outputs import Moment
 from pipeline.events.records import Modality, Reason
 from pipeline.kafka.committer import Committer
-from pipeline.kafka.contract import Source
+from pipeline.kafka.contract import Delivery, Source
 from pipeline.telemetry import metrics
 from pipeline.telemetry.clock import wall_ms
 from pipeline.telemetry.health import Health
@@ -58,9 +58,13 @@ class Vitals:
 
     # What flows.
 
-    def received(self, topic: str, records: int) -> None:
-        """So many records of a topic came in."""
-        metrics.RECORDS.labels(topic).inc(records)
+    def received(self, deliveries: Iterable[Delivery]) -> None:
+        """Records came in."""
+        records: Counter[str] = Counter()
+        for delivery in deliveries:
+            records[delivery.where.topic] += len(delivery.offsets)
+        for topic, count in records.items():
+            metrics.RECORDS.labels(topic).inc(count)
 
     def left_for_model(self, samples: int, waited_ms: int) -> None:
         """A batch has left for the model; its oldest sample had waited so long."""

@@ -77,18 +77,18 @@ class Inspector:
         self._max_skew_ms = max_skew_ms
         self._max_record_bytes = max_record_bytes
 
-    def inspect(self, modality: Modality, deliveries: Sequence[Delivered]) -> list[Inspected]:
+    def inspect(self, arrived: Sequence[tuple[Modality, Delivered]]) -> list[Inspected]:
         """Returns of each delivery the records that can be joined, and why the others cannot, in their order.
 
         Args:
-            modality: of the topic that they are all from.
-            deliveries: of any of its partitions; a few array calls look at all of them.
+            arrived: deliveries of any partitions and their modalities, in the order of these; a few array calls look
+                at all of them.
         """
-        arrived = _Columns(deliveries)
-        ordinary, times_ms = self._scanned(modality, arrived)
-        records = list(map(_record, arrived.rows(modality, times_ms)))
+        columns = _Columns(arrived)
+        ordinary, times_ms = self._scanned(columns)
+        records = list(map(_record, columns.rows(times_ms)))
         inspected, start = [], 0
-        for delivery, count in zip(deliveries, arrived.counts, strict=True):
+        for (_, delivery), count in zip(arrived, columns.counts, strict=True):
             here = slice(start, start + count)
             start += count
             if ordinary[here].all():
@@ -97,24 +97,24 @@ class Inspector:
                 inspected.append(self._one_by_one(delivery, records[here], ordinary[here].tolist()))
         return inspected
 
-    def _scanned(self, modality: Modality, arrived: "_Columns") -> tuple[Flags, Sequence[int]]:
+    def _scanned(self, columns: "_Columns") -> tuple[Flags, Sequence[int]]:
         """Returns which records are ordinary, and their event times."""
-        count = len(arrived.values)
+        count = len(columns.values)
         if count < FEW:
             return np.zeros(count, np.bool_), [0] * count
-        found = scan(modality, arrived.values)
-        in_time = found.event_time_ms - arrived.timestamps_ms <= self._max_skew_ms
+        found = scan(columns.values, columns.of_modalities())
+        in_time = found.event_time_ms - columns.timestamps_ms <= self._max_skew_ms
         small = found.size_bytes <= self._max_record_bytes
-        return found.ok & in_time & small & self._has_good_key(arrived), found.event_time_ms.tolist()
+        return found.ok & in_time & small & self._has_good_key(columns), found.event_time_ms.tolist()
 
-    def _has_good_key(self, arrived: "_Columns") -> Flags:
+    def _has_good_key(self, columns: "_Columns") -> Flags:
         """Returns which records have an ASCII key of an allowed size that belongs in the partition."""
-        count, keys = len(arrived.keys), arrived.keys
+        count, keys = len(columns.keys), columns.keys
         key_bytes = np.fromiter(map(len, keys), np.int64, count)
         good: Flags = (key_bytes > 0) & (key_bytes <= MAX_KEY_BYTES)
         if not b"".join(keys).isascii():
             good &= np.fromiter(map(bytes.isascii, keys), np.bool_, count)
-        good &= partitions_of(keys, self._partitions) == arrived.partitions
+        good &= partitions_of(keys, self._partitions) == columns.partitions
         return good
 
     def _one_by_one(self, delivery: Delivered, records: Sequence[Record], ordinary: Sequence[bool]) -> Inspected:
@@ -171,36 +171,44 @@ class Inspector:
 class _Columns:
     """Deliveries one after the other; what has no key or no value has an empty one here."""
 
-    def __init__(self, deliveries: Sequence[Delivered]) -> None:
-        self._deliveries = deliveries
-        self.counts = [len(delivery.offsets) for delivery in deliveries]
-        self.partitions = np.repeat([delivery.where[1] for delivery in deliveries], self.counts)
+    def __init__(self, arrived: Sequence[tuple[Modality, Delivered]]) -> None:
+        self._modalities = [modality for modality, _ in arrived]
+        self._deliveries = [delivery for _, delivery in arrived]
+        self.counts = [len(delivery.offsets) for delivery in self._deliveries]
+        self.partitions = np.repeat([delivery.where[1] for delivery in self._deliveries], self.counts)
         self.timestamps_ms = np.fromiter(self._all("timestamps_ms"), np.int64, sum(self.counts))
         self.keys: list[bytes] = [key or b"" for key in self._all("keys")]
         self.values: list[bytes] = [value or b"" for value in self._all("values")]
 
-    def rows(self, modality: Modality, event_times_ms: Iterable[int]) -> Iterable[tuple[object, ...]]:
+    def of_modalities(self) -> list[int]:
+        """Returns how many records there are of each modality."""
+        counts = dict.fromkeys(Modality, 0)
+        for modality, count in zip(self._modalities, self.counts, strict=True):
+            counts[modality] += count
+        return list(counts.values())
+
+    def rows(self, event_times_ms: Iterable[int]) -> Iterable[tuple[object, ...]]:
         """Yields the fields of a `Record` of each."""
-        places = chain.from_iterable(
-            repeat(delivery.where, count) for delivery, count in zip(self._deliveries, self.counts, strict=True)
-        )
         headers = chain.from_iterable(
             delivery.headers or repeat((), count) for delivery, count in zip(self._deliveries, self.counts, strict=True)
         )
         return zip(
-            repeat(modality),
+            self._repeated(self._modalities),
             self._all("offsets"),
             self.keys,
             event_times_ms,
             self.values,
             self._all("timestamps_ms"),
             headers,
-            places,
+            self._repeated([delivery.where for delivery in self._deliveries]),
             strict=False,
         )
 
     def _all(self, column: str) -> Iterable[Any]:
         return chain.from_iterable(map(attrgetter(column), self._deliveries))
+
+    def _repeated(self, each: Sequence[object]) -> Iterable[object]:
+        return chain.from_iterable(map(repeat, each, self.counts))
 
 
 def _check_contents(event: Event) -> None:

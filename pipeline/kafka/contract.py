@@ -1,14 +1,10 @@
 """What the programs ask of a broker. Kafka and the tests' in-memory broker keep to it, under one test suite."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from pipeline.events.records import Headers
-
-_TOPIC = attrgetter("where.topic")
 
 
 class TopicPartition(NamedTuple):
@@ -77,10 +73,6 @@ class Arrivals:
     def records(self) -> int:
         """How many there are."""
         return sum(len(delivery.offsets) for delivery in self.deliveries)
-
-    def by_topic(self) -> Iterator[tuple[str, Iterator[Delivery]]]:
-        """Yields each topic with its deliveries, in their order."""
-        return groupby(sorted(self.deliveries, key=_TOPIC), key=_TOPIC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from consumers.fusion import FusionConsumer
 from consumers.outputs import Moment
 from consumers.vitals import Vitals
 from pipeline.events.records import Reason
+from pipeline.kafka.contract import Delivery
 from pipeline.model.contract import Probabilities
 from pipeline.settings import load
 from pipeline.telemetry import logs
@@ -65,7 +66,7 @@ class Mute(Vitals):
     def __init__(self) -> None:
         """It watches nobody."""
 
-    def received(self, topic: str, records: int) -> None:
+    def received(self, deliveries: Iterable[Delivery]) -> None:
         """Does nothing."""
 
     def left_for_model(self, samples: int, waited_ms: int) -> None:

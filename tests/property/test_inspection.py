@@ -1,5 +1,7 @@
 """Whether many records are looked at with arrays or few one by one, the verdict is the same."""
 
+from collections.abc import Sequence
+from operator import itemgetter
 from unittest import mock
 
 from hypothesis import given
@@ -39,15 +41,19 @@ def deliveries(draw: st.DrawFn, modality: Modality) -> Delivery:
     return Delivery(TopicPartition("topic", 0), range(len(rows)), timestamps_ms, keys, values)
 
 
-def verdict(few: int, modality: Modality, delivery: Delivery) -> Inspected:
+def verdicts(few: int, arrived: Sequence[tuple[Modality, Delivery]]) -> Sequence[Inspected]:
     with mock.patch.object(inspection, "FEW", few):
-        (inspected,) = INSPECTOR.inspect(modality, [delivery])
-    return inspected
+        return INSPECTOR.inspect(arrived)
 
 
-@given(st.sampled_from(Modality).flatmap(lambda m: st.tuples(st.just(m), deliveries(m))))
-def test_arrays_see_what_a_full_look_sees(case: tuple[Modality, Delivery]) -> None:
-    by_arrays, one_by_one = (verdict(few, *case) for few in (0, 1_000))
+@given(st.lists(st.sampled_from(Modality).flatmap(lambda m: st.tuples(st.just(m), deliveries(m))), max_size=5))
+def test_arrays_see_what_a_full_look_sees(arrived: list[tuple[Modality, Delivery]]) -> None:
+    arrived.sort(key=itemgetter(0))
+    for by_arrays, one_by_one in zip(verdicts(0, arrived), verdicts(1_000, arrived), strict=True):
+        assert_alike(by_arrays, one_by_one)
+
+
+def assert_alike(by_arrays: Inspected, one_by_one: Inspected) -> None:
     refused = {place: (error.reason, str(error)) for place, error in one_by_one.refused}
     # Texts are looked at when the media are decoded.
     later = {place for place, (_, problem) in refused.items() if "UnicodeDecodeError" in problem}

@@ -36,7 +36,7 @@ def delivered(key: bytes | None, value: bytes | None) -> Delivery:
 def reason(kind: Kind, moment: Moment) -> Reason | None:
     """Returns why the consumer sets a bad record aside, None if it does not."""
     bad = kind.build(b"garbage-1", moment, CODEC)
-    (inspected,) = INSPECTOR.inspect(bad.modality, [delivered(bad.key, bad.value)])
+    (inspected,) = INSPECTOR.inspect([(bad.modality, delivered(bad.key, bad.value))])
     for _, refusal in inspected.refused:
         return refusal.reason
     try:
@@ -56,7 +56,7 @@ def test_each_kind_is_set_aside_for_the_reason_it_names(kind: Kind, moment: Mome
 def test_the_good_events_are_good(moment: Moment) -> None:
     for modality in Modality:
         value = CODEC.encode_event(moment[modality])
-        (inspected,) = INSPECTOR.inspect(modality, [delivered(b"garbage-1", value)])
+        (inspected,) = INSPECTOR.inspect([(modality, delivered(b"garbage-1", value))])
         (record,) = inspected.records
         assert (record.key, record.event_time_ms) == (b"garbage-1", NOW_MS)
         assert DECODE(modality, value).any()
