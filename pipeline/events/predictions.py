@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from pipeline.events.records import Modality
 
-_LONGEST_VARINT = 10
+_SHIFTS = np.arange(0, 70, 7, np.uint64)
+_DIGIT, _MORE, _NO_MORE = np.uint64(0x7F), np.uint64(0x80), np.uint64(0)
 _FLOAT32_BYTES = 4
 UUID_CHARACTERS = 36
 
@@ -54,10 +55,11 @@ class PredictionEncoder:
         self._inputs: dict[tuple[Modality, ...], bytes] = {}
         self._places = _Places()
         values = [bytes(_FLOAT32_BYTES), _varint(len(labels))]
-        self._value_places = []
+        self._value_places: list[int] = []
         for label in self._labels:
             values.append(label)
-            self._value_places.append(sum(map(len, values)))
+            place = sum(map(len, values))
+            self._value_places += range(place, place + _FLOAT32_BYTES)
             values.append(bytes(_FLOAT32_BYTES))
         self._confidences = np.frombuffer(b"".join((*values, _varint(0))), np.uint8)
 
@@ -72,7 +74,7 @@ class PredictionEncoder:
             predicted_at_ms: the same for all.
         """
         best = probabilities.argmax(axis=1)
-        confidences = self._encode_confidences(probabilities, best)
+        confidences = self._encode_confidences(probabilities)
         times = _varints(columns.event_times_ms)
         sources = list(map(add, map(self._places.__getitem__, columns.places), _varints(columns.offsets)))
         endings = _encode_endings(columns.latencies_ms)
@@ -108,14 +110,12 @@ class PredictionEncoder:
             first = behind
         return values
 
-    def _encode_confidences(self, probabilities: npt.NDArray[np.float32], best: npt.NDArray[np.intp]) -> list[bytes]:
+    def _encode_confidences(self, probabilities: npt.NDArray[np.float32]) -> list[bytes]:
         """Returns the confidence and the map of probabilities of each row."""
-        count = len(probabilities)
-        encoded = np.tile(self._confidences, (count, 1))
-        floats = probabilities.astype("<f4")
-        encoded[:, :_FLOAT32_BYTES] = floats[np.arange(count), best, None].view(np.uint8)
-        for place, column in zip(self._value_places, floats.T, strict=True):
-            encoded[:, place : place + _FLOAT32_BYTES] = np.ascontiguousarray(column)[:, None].view(np.uint8)
+        encoded = np.tile(self._confidences, (len(probabilities), 1))
+        floats = np.ascontiguousarray(probabilities, "<f4")
+        encoded[:, :_FLOAT32_BYTES] = floats.max(axis=1, keepdims=True).view(np.uint8)
+        encoded[:, self._value_places] = floats.view(np.uint8)
         return _rows(encoded)
 
     def _encode_inputs(self, modalities: tuple[Modality, ...]) -> bytes:
@@ -161,20 +161,12 @@ def _text(text: str) -> bytes:
 
 def _varints(numbers: npt.NDArray[np.int64]) -> list[bytes]:
     """Returns Avro longs: zigzag, seven bits a byte, lowest first."""
-    rest = (numbers << 1 ^ numbers >> 63).astype(np.uint64)
-    count = len(rest)
-    encoded = np.empty((count, _LONGEST_VARINT), np.uint8)
-    lengths = np.ones(count, np.int64)
-    for place in range(_LONGEST_VARINT):
-        encoded[:, place] = rest & np.uint64(0x7F)
-        rest >>= np.uint64(7)
-        more = rest > 0
-        encoded[more, place] |= 0x80
-        lengths += more
-        if not more.any():
-            break
-    raw = encoded.tobytes()
-    starts = range(0, count * _LONGEST_VARINT, _LONGEST_VARINT)
+    zigzag = (numbers << 1 ^ numbers >> 63).view(np.uint64)
+    width = max(1, -(-int(zigzag.max(initial=0)).bit_length() // 7))
+    rest = zigzag[:, np.newaxis] >> _SHIFTS[:width]
+    has_more = rest > _DIGIT
+    raw = (rest & _DIGIT | np.where(has_more, _MORE, _NO_MORE)).astype(np.uint8).tobytes()
+    starts, lengths = range(0, len(raw), width), has_more.sum(axis=1) + 1
     return [raw[start : start + length] for start, length in zip(starts, lengths.tolist(), strict=True)]
 
 
