@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import closing
 from itertools import chain, compress
-from operator import itemgetter
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from consumers.memory import collect_garbage_rarely
 from consumers.outputs import Moment, OutputBuilder, message_of, moment_of, one_too_many, too_few, too_late
 from consumers.polling import PollSize
 from consumers.vitals import Vitals
-from pipeline.events.records import Reason
+from pipeline.events.records import Modality, Reason
 from pipeline.join.inspection import Inspector
 from pipeline.join.lane import Lane
 from pipeline.join.outcomes import Amended, Duplicate, Incomplete, Joined, Late, Outcome, Partial, Record
@@ -33,7 +32,6 @@ from pipeline.telemetry.health import Health
 from pipeline.telemetry.logs import logger
 
 QUIET_POLL_S, BUSY_POLL_S, FULL_WAIT_S, FINISH_MS = 0.05, 0.002, 0.010, 15_000
-_MODALITY = itemgetter(0)
 _log = logger(__name__)
 
 
@@ -75,7 +73,7 @@ class FusionConsumer(PartitionListener):
         busy = self._is_draining() or not self._ledger.is_settled
         count = self._poll_size.records(len(self._batcher), has_room=self._inference.has_room)
         arrivals = self._source.poll(count, BUSY_POLL_S if busy else QUIET_POLL_S)
-        self._receive([one for one in arrivals.deliveries if one.where.partition in self._lanes.held])
+        self._receive(self._lanes.ours(arrivals.deliveries))
         attended_ms = self._clock.look()
         self._lanes.at_ends(arrivals.ends, attended_ms)
         for lane, outcomes in self._lanes.advance(attended_ms):
@@ -89,9 +87,8 @@ class FusionConsumer(PartitionListener):
 
     # 1. Records come in. Those that were finished before a restart are only remembered.
 
-    def _receive(self, deliveries: Sequence[Delivery]) -> None:
-        arrived = sorted(((self._lanes.modality(one.where.topic), one) for one in deliveries), key=_MODALITY)
-        self._vitals.received(deliveries)
+    def _receive(self, arrived: Sequence[tuple[Modality, Delivery]]) -> None:
+        self._vitals.received(arrived)
         for (modality, delivery), inspected in zip(arrived, self._inspector.inspect(arrived), strict=True):
             lane = self._lanes.held[delivery.where.partition]
             finished = lane.admit(modality, delivery.offsets)
@@ -103,7 +100,8 @@ class FusionConsumer(PartitionListener):
             for place, error in inspected.refused:
                 if delivery.offsets[place] not in finished:
                     self._write_off(lane, delivery.message(place), error.reason, str(error))
-            self._settle(lane, lane.add(modality, inspected.records, finished))
+            if outcomes := lane.add(modality, inspected.records, finished):
+                self._settle(lane, outcomes)
             lane.note_payload(modality, len(waiting), payload_bytes)
 
     # 2. The join has settled something: it goes to the model, or to the dead letters.

@@ -1,6 +1,7 @@
 """The lanes that a replica owns: handed out, paused and put into commits together."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from operator import itemgetter
 
 from consumers.maps import MapSizes
 from pipeline.events.records import Modality
@@ -8,13 +9,14 @@ from pipeline.join import offset_map
 from pipeline.join.lane import Lane
 from pipeline.join.outcomes import JoinRules, Outcome
 from pipeline.join.tracker import Position
-from pipeline.kafka.contract import Committed, EndOfPartition, Fresh, Source, TopicPartition
+from pipeline.kafka.contract import Committed, Delivery, EndOfPartition, Fresh, Source, TopicPartition
 from pipeline.kafka.errors import Fatal
 from pipeline.settings import Settings
 from pipeline.telemetry import metrics
 
 RELIEF = 0.8
 READ_AHEAD, READ_ON = 1 / 8, 0.5
+_MODALITY = itemgetter(0)
 
 
 class Lanes:
@@ -39,6 +41,7 @@ class Lanes:
         self._topics = dict(zip(Modality, topics.sources, strict=True))
         self._modalities = {topic: modality for modality, topic in self._topics.items()}
         self._lanes: dict[int, Lane] = {}
+        self._where: dict[int, dict[Modality, TopicPartition]] = {}
         limit = settings.kafka.map_characters
         self.maps = MapSizes(limit, offset_map.offsets_that_fit(limit))
         self._paused: set[TopicPartition] = set()
@@ -73,6 +76,11 @@ class Lanes:
         """Returns the source topic that carries a modality."""
         return self._topics[modality]
 
+    def ours(self, deliveries: Iterable[Delivery]) -> list[tuple[Modality, Delivery]]:
+        """Returns the deliveries of the lanes that are held, with their modalities, in the order of these."""
+        held = (one for one in deliveries if one.where.partition in self._lanes)
+        return sorted(((self._modalities[one.where.topic], one) for one in held), key=_MODALITY)
+
     def assign(self, starts: Mapping[TopicPartition, Committed | Fresh]) -> dict[TopicPartition, int]:
         """Makes the lanes from what is committed, after a `clear`; returns the offsets to read from.
 
@@ -85,7 +93,8 @@ class Lanes:
             if isinstance(start, Committed):
                 self.maps.note(where, len(start.metadata), positions[where].high)
         for number in sorted({where.partition for where in starts}):
-            whole = {m: positions.get(TopicPartition(topic, number)) for m, topic in self._topics.items()}
+            self._where[number] = {m: TopicPartition(topic, number) for m, topic in self._topics.items()}
+            whole = {modality: positions.get(where) for modality, where in self._where[number].items()}
             torn = [self._topics[modality] for modality, position in whole.items() if position is None]
             if torn:
                 raise Fatal(
@@ -162,13 +171,14 @@ class Lanes:
         self._measure_maps()
         wanted: set[TopicPartition] = set()
         for number, lane in self._lanes.items():
-            nearly_full = self.maps.is_nearly_full(number)
+            where, nearly_full = self._where[number], self.maps.is_nearly_full(number)
             if draining and (self._full or (nearly_full and _awaits_answers(lane))):
                 held = set(Modality)
             else:
-                held = lane.leading(0 if nearly_full or self._full else self._max_lead_ms, now_ms)
-                held |= self._with_their_share(number, lane.bytes_ahead(now_ms))
-            wanted |= {TopicPartition(self._topics[modality], number) for modality in held}
+                max_lead_ms = 0 if nearly_full or self._full else self._max_lead_ms
+                ahead = lane.ahead(now_ms).items()
+                held = {m for m, by in ahead if by.ms > max_lead_ms or by.size_bytes > self._share(where[m])}
+            wanted |= {where[modality] for modality in held}
             for modality in held:
                 lane.not_at_end(modality)
         if resumed := self._paused - wanted:
@@ -179,7 +189,7 @@ class Lanes:
         self._paused = wanted
 
     def _encoded(self, number: int, positions: Mapping[Modality, Position]) -> dict[TopicPartition, Committed]:
-        places = {TopicPartition(self._topics[modality], number): at for modality, at in positions.items()}
+        places = {self._where[number][modality]: at for modality, at in positions.items()}
         return {
             where: Committed(at.low, offset_map.encode(at, where.topic, number, self.maps.limit))
             for where, at in places.items()
@@ -187,17 +197,15 @@ class Lanes:
 
     def _measure_maps(self) -> None:
         for number, lane in self._lanes.items():
-            for modality, topic in self._topics.items():
-                where = TopicPartition(topic, number)
+            for modality, where in self._where[number].items():
                 if self.maps.is_due(where, lane.read_up_to(modality)):
                     position = lane.position(modality)
-                    self.maps.note(where, offset_map.size(position, topic, number), position.high)
+                    self.maps.note(where, offset_map.size(position, where.topic, number), position.high)
 
-    def _with_their_share(self, number: int, ahead: Mapping[Modality, int]) -> set[Modality]:
-        """Returns the partitions of which as much has come ahead as may; of those that are paused, half as much."""
+    def _share(self, where: TopicPartition) -> float:
+        """Returns how many bytes of a partition may come ahead; of one that is paused, half as many."""
         share = READ_AHEAD * self._max_bytes / (len(self._lanes) * len(Modality))
-        paused = {modality for modality, topic in self._topics.items() if TopicPartition(topic, number) in self._paused}
-        return {one for one, size in ahead.items() if size > share * (READ_ON if one in paused else 1)}
+        return share * READ_ON if where in self._paused else share
 
     def _held_bytes(self) -> int:
         return self._waiting_bytes + sum(lane.kept_bytes for lane in self._lanes.values())

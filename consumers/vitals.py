@@ -58,13 +58,13 @@ class Vitals:
 
     # What flows.
 
-    def received(self, deliveries: Iterable[Delivery]) -> None:
+    def received(self, arrived: Iterable[tuple[Modality, Delivery]]) -> None:
         """Records came in."""
-        records: Counter[str] = Counter()
-        for delivery in deliveries:
-            records[delivery.where.topic] += len(delivery.offsets)
-        for topic, count in records.items():
-            metrics.RECORDS.labels(topic).inc(count)
+        records: Counter[Modality] = Counter()
+        for modality, delivery in arrived:
+            records[modality] += len(delivery.offsets)
+        for modality, count in records.items():
+            metrics.RECORDS.labels(self._lanes.topic(modality)).inc(count)
 
     def left_for_model(self, samples: int, waited_ms: int) -> None:
         """A batch has left for the model; its oldest sample had waited so long."""

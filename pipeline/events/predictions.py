@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.events.records import Modality
 
-_SHIFTS = np.arange(0, 70, 7, np.uint64)
+_SHIFTS = np.arange(0, 70, 7, dtype=np.uint64)
 _DIGIT, _MORE, _NO_MORE = np.uint64(0x7F), np.uint64(0x80), np.uint64(0)
 _FLOAT32_BYTES = 4
 UUID_CHARACTERS = 36

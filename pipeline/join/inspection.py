@@ -18,7 +18,7 @@ from pipeline.join.partitioner import partition_of, partitions_of
 MAX_KEY_BYTES = 256
 _record = row_maker(Record)
 FLOAT32_BYTES = 4
-FEW = 16
+FEW = 24
 """So many records are decoded in full in the time that the array calls take, however few there are."""
 
 

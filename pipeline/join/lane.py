@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 from pipeline.events.records import Modality
 from pipeline.join.moment import Window
@@ -14,6 +15,13 @@ RECORD_BYTES = 512
 """So much memory, or a little less, a record takes beside its value."""
 _LOOKBACK_STEPS = 16
 _TIME = attrgetter("event_time_ms")
+
+
+class Ahead(NamedTuple):
+    """How far a partition is ahead: in event time, and by the memory that its records take which came beyond."""
+
+    ms: int
+    size_bytes: int
 
 
 class Lane:
@@ -131,16 +139,15 @@ class Lane:
         self._amendable = dict.fromkeys(Modality, frozenset())
         self._join.give_up_amendments()
 
-    def leading(self, max_lead_ms: int, now_ms: int) -> set[Modality]:
-        """Returns the partitions that are more than `max_lead_ms` ahead of the lane's slowest."""
-        return self._watermark.leading(max_lead_ms, now_ms)
-
-    def bytes_ahead(self, now_ms: int) -> dict[Modality, int]:
-        """Returns how much memory the records of each partition take that came beyond where the lane's slowest is."""
+    def ahead(self, now_ms: int) -> dict[Modality, Ahead]:
+        """Returns how far each partition is ahead of the lane's slowest; nothing if there is nothing to wait for."""
         slowest_ms = self._watermark.slowest_ms(now_ms)
         if slowest_ms is None:
-            return dict.fromkeys(Modality, 0)
-        return {modality: lead.beyond(slowest_ms) for modality, lead in self._leads.items()}
+            return {}
+        return {
+            modality: Ahead((self._watermark.newest_ms(modality) or slowest_ms) - slowest_ms, lead.beyond(slowest_ms))
+            for modality, lead in self._leads.items()
+        }
 
     def position(self, modality: Modality) -> Position:
         """Returns what to commit for a partition."""

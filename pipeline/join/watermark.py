@@ -48,11 +48,9 @@ class Watermark:
 
     def advance(self, now_ms: int) -> int | None:
         """Returns the watermark now; the clock counts only where partitions are at their ends."""
-        waiting = [modality for modality in Modality if not self._idle(modality, now_ms)]
-        if waiting:
-            newest = [self._newest[modality] for modality in waiting]
-            known = [time for time in newest if time is not None]
-            reached = min(known) if len(known) == len(newest) else None
+        if waiting := self._waiting(now_ms):
+            known = [time for time in waiting if time is not None]
+            reached = min(known) if len(known) == len(waiting) else None
         else:
             reached = self._moved_on_with_clock(now_ms)
         if reached is not None:
@@ -66,17 +64,14 @@ class Watermark:
 
     def slowest_ms(self, now_ms: int) -> int | None:
         """Returns the newest event time of the lane's slowest partition; None if there is nothing to wait for."""
-        waiting = [modality for modality in Modality if not self._idle(modality, now_ms)]
+        waiting = self._waiting(now_ms)
         if self._oldest_ms is None or not waiting:
             return None
-        return min(self._oldest_ms if (time := self._newest[m]) is None else time for m in waiting)
+        return min(self._oldest_ms if time is None else time for time in waiting)
 
-    def leading(self, max_lead_ms: int, now_ms: int) -> set[Modality]:
-        """Returns the partitions that are more than `max_lead_ms` ahead of the lane's slowest."""
-        slowest = self.slowest_ms(now_ms)
-        if slowest is None:
-            return set()
-        return {m for m in Modality if (time := self._newest[m]) is not None and time - slowest > max_lead_ms}
+    def _waiting(self, now_ms: int) -> list[int | None]:
+        """Returns the newest event times of the partitions that have not been at their ends for long."""
+        return [time for modality, time in self._newest.items() if not self._idle(modality, now_ms)]
 
     def _idle(self, modality: Modality, now_ms: int) -> bool:
         since = self._at_end_since[modality]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from consumers.fusion import FusionConsumer
 from consumers.outputs import Moment
 from consumers.vitals import Vitals
-from pipeline.events.records import Reason
+from pipeline.events.records import Modality, Reason
 from pipeline.kafka.contract import Delivery
 from pipeline.model.contract import Probabilities
 from pipeline.settings import load
@@ -66,7 +66,7 @@ class Mute(Vitals):
     def __init__(self) -> None:
         """It watches nobody."""
 
-    def received(self, deliveries: Iterable[Delivery]) -> None:
+    def received(self, arrived: Iterable[tuple[Modality, Delivery]]) -> None:
         """Does nothing."""
 
     def left_for_model(self, samples: int, waited_ms: int) -> None:

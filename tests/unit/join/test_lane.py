@@ -175,17 +175,24 @@ def test_a_paused_partition_holds_the_watermark() -> None:
     lane.not_at_end(SENSOR)
     lane.advance(now_ms=1_000)
     assert lane.watermark_ms is None
-    assert lane.leading(0, now_ms=1_000) == set()
+    assert {by.ms for by in lane.ahead(now_ms=1_000).values()} == {0}
     take(lane, SPEECH, 1, b"c", 9_000)
-    assert lane.leading(3_000, now_ms=1_000) == {SPEECH}
+    assert {modality: by.ms for modality, by in lane.ahead(now_ms=1_000).items()} == {
+        SPEECH: 4_000,
+        IMAGE: 0,
+        SENSOR: 0,
+    }
 
 
 def test_what_is_ahead_is_measured_with_what_a_record_takes_beside_its_value() -> None:
     lane = fresh()
-    assert set(lane.bytes_ahead(now_ms=0).values()) == {0}
     lane.note_payload(SENSOR, 1, 1)
-    assert lane.bytes_ahead(now_ms=0)[SENSOR] == 0, "no record has shown a time"
+    assert lane.ahead(now_ms=0) == {}, "no record has shown a time"
     for modality, time_ms, records, size in ((SPEECH, 3_000, 2, 30), (IMAGE, 2_000, 1, 5), (SENSOR, 1_000, 1, 7)):
         take(lane, modality, 0, b"a", time_ms)
         lane.note_payload(modality, records, size)
-    assert lane.bytes_ahead(now_ms=0) == {SPEECH: 30 + 2 * RECORD_BYTES, IMAGE: 5 + RECORD_BYTES, SENSOR: 0}
+    assert lane.ahead(now_ms=0) == {
+        SPEECH: (2_000, 30 + 2 * RECORD_BYTES),
+        IMAGE: (1_000, 5 + RECORD_BYTES),
+        SENSOR: (0, 0),
+    }

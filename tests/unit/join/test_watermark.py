@@ -88,23 +88,28 @@ def test_an_empty_lane_has_none() -> None:
     assert watermark.advance(now_ms=10**6) is None
 
 
-def test_leading_partitions_are_those_far_ahead_of_the_slowest() -> None:
+def test_the_slowest_is_the_one_whose_newest_time_is_the_oldest() -> None:
     watermark = watermark_of(5_000, 3_000, 9_000)
-    assert watermark.leading(2_000, now_ms=0) == {SENSOR}
-    assert watermark.leading(1_999, now_ms=0) == {SPEECH, SENSOR}
-    assert watermark.leading(0, now_ms=0) == {SPEECH, SENSOR}
+    assert watermark.slowest_ms(now_ms=0) == 3_000
 
 
 def test_a_partition_that_has_shown_nothing_stands_where_the_lane_began() -> None:
     watermark = watermark_of(5_000, None, 9_000)
-    assert watermark.leading(3_000, now_ms=0) == {SENSOR}
+    assert watermark.slowest_ms(now_ms=0) == 5_000
 
 
-def test_nobody_leads_when_all_are_at_their_ends() -> None:
+def test_the_slowest_is_not_one_that_has_been_at_its_end_for_long() -> None:
+    watermark = watermark_of(5_000, 3_000, 9_000)
+    watermark.at_end(IMAGE, now_ms=0)
+    assert watermark.slowest_ms(now_ms=0) == 3_000
+    assert watermark.slowest_ms(now_ms=1_000) == 5_000
+
+
+def test_there_is_no_slowest_when_all_are_at_their_ends() -> None:
     watermark = watermark_of(5_000, 3_000, 9_000)
     for modality in Modality:
         watermark.at_end(modality, now_ms=0)
-    assert watermark.leading(0, now_ms=1_000) == set()
+    assert watermark.slowest_ms(now_ms=1_000) is None
 
 
 def test_a_lead_is_what_came_beyond_a_time() -> None:
