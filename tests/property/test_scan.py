@@ -28,7 +28,10 @@ MEDIA = st.binary(max_size=200)
 def sensors() -> st.SearchStrategy[SensorEvent]:
     channels = st.lists(st.text(max_size=6), min_size=0, max_size=5).map(tuple)
     frames = channels.flatmap(
-        lambda names: st.tuples(st.just(names), st.integers(0, 6).map(lambda n: bytes(4 * n * max(1, len(names)))))
+        lambda names: st.tuples(
+            st.just(names),
+            st.one_of(st.integers(0, 6).map(lambda n: bytes(4 * n * max(1, len(names)))), st.binary(max_size=20)),
+        )
     )
     return st.builds(
         lambda time_ms, source, rate, stretch: SensorEvent(time_ms, source, rate, stretch[0], stretch[1]),
@@ -72,7 +75,9 @@ def mistreated(draw: st.DrawFn, modality: Modality) -> bytes:
 def is_plain(event: Event) -> bool:
     """Whether the scan is there for such an event."""
     in_order = 0 <= event.event_time_ms < 2**55 and len(media_of(event)) > 0
-    return in_order and (not isinstance(event, SensorEvent) or len(event.channels) > 0)
+    if not isinstance(event, SensorEvent):
+        return in_order
+    return in_order and len(event.channels) > 0 and len(event.values) % (4 * len(event.channels)) == 0
 
 
 @given(st.tuples(*(st.lists(events(modality), max_size=6) for modality in Modality)))
@@ -107,3 +112,9 @@ def test_a_long_source_is_left_to_the_codec() -> None:
         CODEC.encode_event(ImageEvent(5, "s" * length, ImageEncoding.PNG, b"picture")) for length in (10, 120, 200)
     ]
     assert scan(values, [0, len(values), 0]).ok.tolist() == [True, True, False]
+
+
+def test_a_time_of_more_digits_than_are_looked_at_is_left_to_the_codec() -> None:
+    has_a_ninth_digit_that_would_do_for_the_length_of_a_source = 2**56
+    event = ImageEvent(has_a_ninth_digit_that_would_do_for_the_length_of_a_source, "", ImageEncoding.PNG, b"picture")
+    assert scan([CODEC.encode_event(event)], [0, 1, 0]).ok.tolist() == [False]

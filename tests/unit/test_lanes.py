@@ -8,6 +8,7 @@ from pipeline.join import offset_map
 from pipeline.join.tracker import Position
 from pipeline.kafka.contract import (
     Committed,
+    Delivery,
     EndOfPartition,
     Fresh,
     TopicPartition,
@@ -38,6 +39,12 @@ def test_a_foreign_map_is_refused() -> None:
     starts[where(IMAGE)] = Committed(7, "")
     with pytest.raises(offset_map.UnreadableMap, match=r"image\[0\] at offset 7"):
         Lanes(SETTINGS).assign(starts)
+
+
+def test_deliveries_of_lanes_that_are_held_are_taken_in_the_order_of_their_modalities(lanes: Lanes) -> None:
+    places = where(SPEECH), where(IMAGE), where(SENSOR), where(SPEECH, 1)
+    speech, image, sensor, not_ours = (Delivery(place, [0], [1_000], [b"k"], [b"v"]) for place in places)
+    assert lanes.ours([sensor, speech, not_ours, image]) == [(SPEECH, speech), (IMAGE, image), (SENSOR, sensor)]
 
 
 def test_a_partition_far_ahead_waits_for_the_slowest(lanes: Lanes, source: PausableSource) -> None:
