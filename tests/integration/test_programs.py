@@ -78,14 +78,18 @@ class Programs(World):
         return self.sample(program, name, labels) == wanted
 
     def shows_some(self, program: str, name: str) -> bool:
-        return self.sample(program, name, {}) > 0
+        return (self.sample(program, name, {}) or 0) > 0
 
-    def sample(self, program: str, name: str, labels: dict[str, str]) -> float:
-        """Returns a metric's value, summed over the labels that are not given; a topic goes without its prefix."""
+    def sample(self, program: str, name: str, labels: dict[str, str]) -> float | None:
+        """Returns a metric's value, summed over the labels that are not given; None if it was not sampled yet.
+
+        A topic goes without its prefix.
+        """
         prefix = self.settings.topics.prefix
         wanted = [f'{key}="{prefix if key == "topic" else ""}{content}"' for key, content in labels.items()]
         lines = [line for line in self.get(program, "/metrics")[1].splitlines() if re.match(rf"{name}[{{ ]", line)]
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(label in line for label in wanted))
+        values = [float(line.rsplit(" ", 1)[1]) for line in lines if all(label in line for label in wanted)]
+        return sum(values) if values else None
 
 
 @pytest.fixture
