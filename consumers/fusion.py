@@ -73,7 +73,8 @@ class FusionConsumer(PartitionListener):
         busy = self._is_draining() or not self._ledger.is_settled
         count = self._poll_size.records(len(self._batcher), has_room=self._inference.has_room)
         arrivals = self._source.poll(count, BUSY_POLL_S if busy else QUIET_POLL_S)
-        self._receive(self._lanes.ours(arrivals.deliveries))
+        if arrived := self._lanes.ours(arrivals.deliveries):
+            self._receive(arrived)
         attended_ms = self._clock.look()
         self._lanes.at_ends(arrivals.ends, attended_ms)
         for lane, outcomes in self._lanes.advance(attended_ms):

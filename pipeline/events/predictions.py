@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pipeline.events.records import Modality
 
 _SHIFTS = np.arange(0, 70, 7, dtype=np.uint64)
-_DIGIT, _MORE, _NO_MORE = np.uint64(0x7F), np.uint64(0x80), np.uint64(0)
+_DIGIT, _MORE = np.uint64(0x7F), np.uint64(0x80)
 _FLOAT32_BYTES = 4
 UUID_CHARACTERS = 36
 
@@ -165,7 +165,7 @@ def _varints(numbers: npt.NDArray[np.int64]) -> list[bytes]:
     width = max(1, -(-int(zigzag.max(initial=0)).bit_length() // 7))
     rest = zigzag[:, np.newaxis] >> _SHIFTS[:width]
     has_more = rest > _DIGIT
-    raw = (rest & _DIGIT | np.where(has_more, _MORE, _NO_MORE)).astype(np.uint8).tobytes()
+    raw = (rest & _DIGIT | has_more * _MORE).astype(np.uint8).tobytes()
     starts, lengths = range(0, len(raw), width), has_more.sum(axis=1) + 1
     return [raw[start : start + length] for start, length in zip(starts, lengths.tolist(), strict=True)]
 

@@ -51,7 +51,9 @@ def test_a_partition_far_ahead_waits_for_the_slowest(lanes: Lanes, source: Pausa
     for modality in Modality:
         arrive(lanes, modality, 0, 1_000)
     assert held(lanes, source) == set()
-    arrive(lanes, SPEECH, 1, 6_001)
+    arrive(lanes, SPEECH, 1, 6_000)
+    assert held(lanes, source) == set()
+    arrive(lanes, SPEECH, 2, 6_001)
     assert held(lanes, source) == {"speech"}
     assert held(lanes, source) == {"speech"}
     assert source.calls == 1
