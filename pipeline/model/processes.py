@@ -48,7 +48,7 @@ class Worker:
     def judge(self, requests: Sequence[Sequence[Value]]) -> Judged:
         """Returns what the model makes of each request."""
         with self._watchdog.watching(f"{len(requests)} requests in the model"):
-            decoded = [self._decoder.decode(values) for values in requests]
+            decoded = self._decoder.decode(requests)
             began_s = time.monotonic()
             return judged(decoded, isolate(self._predictor.predict, samples_of(decoded)), began_s)
 

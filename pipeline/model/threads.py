@@ -57,7 +57,7 @@ class InThreads:
         self._watchdog.close()
 
     def _decode(self, requests: Sequence[Request]) -> list[Decoded]:
-        return [self._decoder.decode(request.records) for request in requests]
+        return self._decoder.decode([request.records for request in requests])
 
     def _ask(self, chunks: Sequence[Future[list[Decoded]]]) -> _Asked:
         decoded = [one for chunk in chunks for one in chunk.result()]

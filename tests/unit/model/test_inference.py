@@ -99,6 +99,22 @@ def test_a_refused_input_leaves_the_others() -> None:
     assert str(got["a"].refused[IMAGE]) == "It is broken."
 
 
+def test_a_batch_is_decoded_one_modality_after_the_other_and_each_input_goes_to_its_request() -> None:
+    order: list[tuple[Modality, bytes]] = []
+
+    def decode(modality: Modality, value: bytes) -> npt.NDArray[np.int16]:
+        order.append((modality, value))
+        return np.frombuffer(value, np.int16)
+
+    requests = [[Record(m, 0, b"k", 0, bytes([m, number])) for m in Modality] for number in range(3)]
+    decoded = SampleDecoder(decode, 2).decode([requests[0], requests[1][1:], requests[2]])
+    assert order == [(m, bytes([m, n])) for m in Modality for n in range(3) if (m, n) != (SPEECH, 1)]
+    for number, one in enumerate(decoded):
+        assert isinstance(one.sample, Sample)
+        found = [None if v is None else v.tobytes() for v in (one.sample.speech, one.sample.image, one.sample.sensor)]
+        assert found == [None if (m, number) == (SPEECH, 1) else bytes([m, number]) for m in Modality]
+
+
 def test_bytes_that_do_not_decode_are_refused(inference: Inference) -> None:
     inference.submit([asked("a", SPEECH, SENSOR, broken=IMAGE)])
     assert isinstance(answers(inference, 1)["a"].refused[IMAGE], Undecodable)
