@@ -29,7 +29,7 @@ REPLICAS = ("demo-a", "demo-b")
 NEXT = """
 What to try next, with the stack up ([bold]make demo KEEP=1[/]):
   trimodal search 'label:3 AND confidence:>0.9'
-  trimodal consume predictions --limit 3
+  trimodal consume predictions --from-beginning --limit 3
   trimodal produce speech --key hello-1 my-recording.wav
   trimodal audit"""
 _out = Console()
